@@ -1,0 +1,3 @@
+module github.com/kneo-go/kneo/tools/dev
+
+go 1.26.0
