@@ -23,6 +23,8 @@ type Diagnostic struct {
 	File       string
 	Line       int
 	Column     int
+	// Violations are the single problems behind an E_SCHEMA.
+	Violations []Violation
 }
 
 // Diagnostics are findings in the order in which the checks run.

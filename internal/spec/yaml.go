@@ -134,14 +134,20 @@ func (c *yamlConverter) convert(n *yaml.Node, path string, depth int) (*Node, in
 	if n.Anchor == "" {
 		return c.value(n, path, depth)
 	}
+	if done, ok := c.anchored[n]; ok {
+		return done.node, done.size, nil
+	}
 	if c.open == nil {
 		c.open, c.anchored = map[*yaml.Node]bool{}, map[*yaml.Node]sized{}
 	}
 	c.open[n] = true
 	node, size, err := c.value(n, path, depth)
+	if err != nil {
+		return nil, 0, err
+	}
 	delete(c.open, n)
 	c.anchored[n] = sized{node, size}
-	return node, size, err
+	return node, size, nil
 }
 
 func (c *yamlConverter) alias(n *yaml.Node, path string, depth int) (*Node, int, error) {
