@@ -65,7 +65,8 @@ func TestRoutes(t *testing.T) {
 		},
 		{http.MethodGet, "/v1/runs/{run_id=*}", "GetRun", "", "", []string{"run_id"}, nil},
 		{
-			http.MethodGet, "/v1/runs/{run_id}/checkpoints", "ListCheckpoints", "", "", []string{"run_id"},
+			http.MethodGet, "/v1/runs/{run_id}/checkpoints", "ListCheckpoints", "", "",
+			[]string{"run_id"},
 			[]string{"type", "limit", "offset", "sort_by", "sort_order"},
 		},
 		{http.MethodPost, "/v1/human-tasks/{continuation_id}/resume", "ResumeHumanTask", "request", "HumanResumeRequest", []string{"continuation_id"}, nil},
@@ -179,7 +180,9 @@ func brokenFile(t *testing.T, damage func(*descriptorpb.FileDescriptorProto)) []
 }
 
 func TestLoadRefuses(t *testing.T) {
-	method := func(f *descriptorpb.FileDescriptorProto) *descriptorpb.MethodOptions { return f.Service[0].Method[0].Options }
+	method := func(f *descriptorpb.FileDescriptorProto) *descriptorpb.MethodOptions {
+		return f.Service[0].Method[0].Options
+	}
 	http := func(rule *annotations.HttpRule) func(*descriptorpb.FileDescriptorProto) {
 		return func(f *descriptorpb.FileDescriptorProto) { proto.SetExtension(method(f), annotations.E_Http, rule) }
 	}

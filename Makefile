@@ -1,0 +1,80 @@
+# Every stage has a hard time limit, so that one that hangs fails alone and soon.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN := $(CURDIR)/.bin
+OUT := $(CURDIR)/.build
+export PATH := $(BIN):$(PATH)
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+PACKAGES ?= ./...
+# The race detector needs cgo and a C compiler.
+RACE := $(if $(shell command -v gcc),-race)
+CGO_FOR_TESTS := $(if $(RACE),1,0)
+LIMIT = timeout --kill-after=10s
+
+GOTOOL = mkdir -p $(BIN) && $(LIMIT) 600s go build -trimpath -o $@ -modfile=$<
+
+.PHONY: help tools generate check-generate lint format test bench fuzz check build run conformance clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(BIN)/buf: tools/buf/go.mod
+	$(GOTOOL) github.com/bufbuild/buf/cmd/buf
+$(BIN)/sqlc: tools/sqlc/go.mod
+	export CGO_ENABLED=0; $(GOTOOL) github.com/sqlc-dev/sqlc/cmd/sqlc
+$(BIN)/golangci-lint: tools/lint/go.mod
+	$(GOTOOL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(BIN)/gotestsum: tools/dev/go.mod
+	$(GOTOOL) gotest.tools/gotestsum
+$(BIN)/gofumpt: tools/dev/go.mod
+	$(GOTOOL) mvdan.cc/gofumpt
+
+tools: $(BIN)/buf $(BIN)/sqlc $(BIN)/golangci-lint $(BIN)/gotestsum $(BIN)/gofumpt ## Build the development tools into .bin
+
+generate: $(BIN)/buf $(BIN)/sqlc ## Generate code from api/ and sql/
+	$(LIMIT) 60s buf lint
+	$(LIMIT) 60s buf format -w api
+	$(LIMIT) 300s buf generate
+	$(LIMIT) 120s sqlc generate
+
+check-generate: generate ## Fail when the generated code is not up to date
+	git diff --exit-code --stat -- api gen
+	@test -z "$$(git status --porcelain -- api gen)" || { git status --short -- api gen; exit 1; }
+
+lint: $(BIN)/buf $(BIN)/golangci-lint ## Lint protos and Go
+	$(LIMIT) 60s buf lint
+	$(LIMIT) 60s buf format -d --exit-code api
+	$(LIMIT) 600s golangci-lint run --timeout 9m $(PACKAGES)
+
+format: $(BIN)/gofumpt $(BIN)/buf ## Format Go and protos
+	$(LIMIT) 60s gofumpt -w cmd internal test client worker embed 2>/dev/null || true
+	$(LIMIT) 60s buf format -w api
+
+test: $(BIN)/gotestsum ## Run all tests, with the race detector where there is a C compiler
+	@mkdir -p $(OUT)
+	CGO_ENABLED=$(CGO_FOR_TESTS) $(LIMIT) 1200s gotestsum --format pkgname-and-test-fails --junitfile $(OUT)/junit.xml \
+		-- $(RACE) -timeout 10m $(PACKAGES)
+
+bench: ## Run the benchmarks once each
+	$(LIMIT) 900s go test -run '^$$' -bench . -benchmem -benchtime 200ms -timeout 14m $(PACKAGES)
+
+fuzz: ## Run every fuzz test for a few seconds
+	$(LIMIT) 600s tools/fuzz 5s
+
+check: lint check-generate test fuzz ## Everything that must hold before a commit
+
+build: ## Build the static binary .build/kneo
+	@mkdir -p $(OUT)
+	CGO_ENABLED=0 $(LIMIT) 600s go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT)/kneo ./cmd/kneo
+
+run: build ## Build and serve on 127.0.0.1:8000
+	$(OUT)/kneo service serve
+
+conformance: build ## Run the conformance suite that lies beside the repository
+	$(LIMIT) 1500s test/conformance/run
+
+clean: ## Remove build results
+	rm -rf $(OUT)
