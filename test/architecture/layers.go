@@ -27,22 +27,23 @@ type Layer struct {
 var Layers = []Layer{
 	{Name: "base", Packages: []string{
 		"internal/clock", "internal/contract", "internal/handler", "internal/id", "internal/pattern", "internal/problem",
-		"internal/pytext", "internal/store/dbtype", "internal/version", "sql",
+		"internal/pytext", "internal/redact", "internal/requestid", "internal/store/dbtype", "internal/version", "sql",
 	}},
 	{Name: "foundation", Packages: []string{
-		"client", "internal/auth", "internal/config", "internal/idempotency", "internal/inproc", "internal/redact", "internal/run",
-		"internal/secret", "internal/telemetry", "internal/wirejson", "worker",
+		"client", "internal/auth", "internal/config", "internal/inproc", "internal/run", "internal/secret",
+		"internal/telemetry", "internal/wirejson", "worker",
 	}},
 	{Name: "language", Packages: []string{"internal/spec", "internal/plan"}},
 	{Name: "ports", Packages: []string{
 		"internal/event", "internal/guardrail", "internal/llm", "internal/policy", "internal/store", "internal/tool",
 	}},
+	{Name: "store-parts", Packages: []string{"internal/store/codec", "internal/store/fanout", "internal/store/rows"}},
 	{Name: "adapters", Packages: []string{
 		"internal/event/pglisten", "internal/llm/anthropic", "internal/llm/dummy", "internal/llm/gemini", "internal/llm/llmtest",
 		"internal/llm/ollama", "internal/llm/openai", "internal/store/postgres", "internal/store/sqlite", "internal/store/storetest",
 		"internal/tool/builtin", "internal/tool/mcp", "internal/tool/remote", "internal/tool/tooltest",
 	}},
-	{Name: "logic", Packages: []string{"internal/agent", "internal/compile", "internal/engine"}},
+	{Name: "logic", Packages: []string{"internal/agent", "internal/compile", "internal/engine", "internal/idempotency"}},
 	{Name: "execution", Packages: []string{"internal/runner"}},
 	{Name: "use-cases", Packages: []string{"internal/maintenance", "internal/service", "internal/worker"}},
 	{Name: "transport", Packages: []string{
