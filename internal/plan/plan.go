@@ -40,7 +40,7 @@ type Plan struct {
 	Root *Agent `json:"root"`
 	// Workflow is the root workflow, or nil.
 	Workflow *Workflow `json:"workflow,omitempty"`
-	// Agents, Workflows, Functions, Tools, Servers, Humans and Skills are by component name.
+	// Agents, Workflows, Functions, Tools, Servers and Humans are by component name.
 	Agents    map[string]*Agent     `json:"agents,omitempty"`
 	Workflows map[string]*Workflow  `json:"workflows,omitempty"`
 	Functions map[string]*Function  `json:"functions,omitempty"`
@@ -109,7 +109,7 @@ type Condition struct {
 
 // Runtime says how an agent reaches its model (decision X4).
 type Runtime struct {
-	// Mode is bridge or native as shown in metadata (runtime_mode).
+	// Mode is bridge or native as shown in metadata (runtime_mode), or sdk for an agent that a workflow backs.
 	Mode string `json:"mode"`
 	// Provider is dummy, openai, anthropic, google, ollama or another name with a base URL.
 	Provider string `json:"provider"`
@@ -141,9 +141,11 @@ type Agent struct {
 	// Strategy is simple, react or plan-act.
 	Strategy string `json:"strategy"`
 	// MaxIterations is the loop limit with its default filled in (10).
-	MaxIterations     int64 `json:"max_iterations"`
-	StopOnToolError   bool  `json:"stop_on_tool_error,omitempty"`
-	ParallelToolCalls *bool `json:"parallel_tool_calls,omitempty"`
+	MaxIterations int64 `json:"max_iterations"`
+	// FailOnMaxIterations makes a call that reaches the limit a failure; a skill's defaults can ask for it.
+	FailOnMaxIterations bool  `json:"fail_on_max_iterations,omitempty"`
+	StopOnToolError     bool  `json:"stop_on_tool_error,omitempty"`
+	ParallelToolCalls   *bool `json:"parallel_tool_calls,omitempty"`
 	// Tools are the visible tool names in declared order (include minus exclude).
 	Tools []string `json:"tools,omitempty"`
 	// Include and Exclude are as declared, for the name gate.
@@ -229,6 +231,8 @@ type Tool struct {
 	Agent          string `json:"agent,omitempty"`
 	// Idempotent is false when the spec says that a cut-off call must not be repeated (decision X18); default true.
 	Idempotent bool `json:"idempotent"`
+	// IdempotentDeclared says that the spec itself decided; otherwise an MCP annotation may say that a call must not be repeated.
+	IdempotentDeclared bool `json:"idempotent_declared,omitempty"`
 }
 
 // MCPServer is a declared MCP server. Secret values are references, resolved at the first call.
