@@ -1,6 +1,9 @@
 package spec
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Severity of a diagnostic.
 type Severity string
@@ -56,4 +59,43 @@ func (ds Diagnostics) Text() string {
 		b.WriteString(ds[i].Message)
 	}
 	return b.String()
+}
+
+// MarshalJSON writes code, severity, message, path and suggestion, always and
+// in this order, then line and column when they are known.
+func (d Diagnostic) MarshalJSON() ([]byte, error) { return d.AppendJSON(nil), nil }
+
+// AppendJSON appends what MarshalJSON writes.
+func (d Diagnostic) AppendJSON(b []byte) []byte {
+	b = appendString(append(b, `{"code":`...), d.Code)
+	b = appendString(append(b, `,"severity":`...), string(d.Severity))
+	b = appendString(append(b, `,"message":`...), d.Message)
+	b = appendNullable(append(b, `,"path":`...), d.Path)
+	b = appendNullable(append(b, `,"suggestion":`...), d.Suggestion)
+	if d.Line > 0 {
+		b = strconv.AppendInt(append(b, `,"line":`...), int64(d.Line), 10)
+	}
+	if d.Column > 0 {
+		b = strconv.AppendInt(append(b, `,"column":`...), int64(d.Column), 10)
+	}
+	return append(b, '}')
+}
+
+func appendNullable(b []byte, s string) []byte {
+	if s == "" {
+		return append(b, "null"...)
+	}
+	return appendString(b, s)
+}
+
+// MarshalJSON writes a list, also when there are none.
+func (ds Diagnostics) MarshalJSON() ([]byte, error) {
+	b := []byte{'['}
+	for i := range ds {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = ds[i].AppendJSON(b)
+	}
+	return append(b, ']'), nil
 }
