@@ -1,6 +1,6 @@
 // Package compile turns a validated spec into a plan: references resolved, defaults filled in, disabled steps gone, runtimes chosen and
 // handlers checked. It is pure; what it needs from outside (skills, known handlers) is passed in. It imports internal/spec, internal/plan,
-// internal/handler, internal/pattern and internal/problem.
+// internal/handler, internal/guardrail and internal/problem.
 package compile
 
 import (
@@ -96,8 +96,8 @@ func (b *builder) build() *plan.Plan {
 		Workflows:     map[string]*plan.Workflow{},
 	}
 	b.skills()
-	order := newOrder(b.doc)
-	p.AgentOrder = order.agents()
+
+	p.AgentOrder = agentOrder(b.doc)
 	for name, a := range b.doc.Components.Agents.All() {
 		p.Agents[name] = b.agent(a, name, "components.agents."+name)
 	}
@@ -110,7 +110,7 @@ func (b *builder) build() *plan.Plan {
 		p.Workflow = b.workflow(b.doc.Workflow, "workflow")
 	}
 	p.Functions = b.functions()
-	b.cycles(order, p)
+	b.cycles(p)
 	return p
 }
 

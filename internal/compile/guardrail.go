@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/kneo-go/kneo/internal/guardrail"
 	"github.com/kneo-go/kneo/internal/handler"
-	"github.com/kneo-go/kneo/internal/pattern"
 	"github.com/kneo-go/kneo/internal/plan"
 	"github.com/kneo-go/kneo/internal/spec"
 )
@@ -38,7 +38,7 @@ func (b *builder) guardrail(item *spec.Node, path string) plan.Guardrail {
 	case "regex":
 		g.Patterns = b.textList(config.Get("patterns"), path+".config.patterns")
 		for i, p := range g.Patterns {
-			if _, err := pattern.Compile(p); err != nil {
+			if err := guardrail.ValidPattern(p); err != nil {
 				b.report(CodeRegex, config.Get("patterns").Items[i], fmt.Sprintf("%s.config.patterns[%d]", path, i), "",
 					"Guardrail '%s' has a pattern that cannot be used: %v", g.ID, err)
 			}

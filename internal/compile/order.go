@@ -1,7 +1,7 @@
 package compile
 
 import (
-	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,176 +9,113 @@ import (
 	"github.com/kneo-go/kneo/internal/spec"
 )
 
-// part is a component, tool or skill as a node of the dependency graph.
-type part struct{ kind, name string }
-
-func (p part) String() string { return p.kind + ":" + p.name }
-
-func compareParts(a, b part) int {
-	return cmp.Or(strings.Compare(a.kind, b.kind), strings.Compare(a.name, b.name))
-}
-
-// dependencies is the graph of spec-language.md §7.2: what each part needs to be built first. The root agent and workflow are outside.
-type dependencies struct {
-	nodes []part
-	needs map[part][]part
-}
-
-func newOrder(doc *spec.Document) *dependencies {
-	d := &dependencies{needs: map[part][]part{}}
-	for _, keys := range []struct {
-		kind  string
-		names []string
-	}{
-		{"agent", doc.Components.Agents.Keys()}, {"function", doc.Components.Functions.Keys()},
-		{"human", doc.Components.Humans.Keys()}, {"skill", doc.Skills.Keys()}, {"tool", doc.Tools.Keys()},
-		{"workflow", doc.Components.Workflows.Keys()},
-	} {
-		for _, name := range keys.names {
-			n := part{keys.kind, name}
-			d.nodes = append(d.nodes, n)
-			d.needs[n] = nil
-		}
-	}
-	slices.SortFunc(d.nodes, compareParts)
-	for name, a := range doc.Components.Agents.All() {
-		self := part{"agent", name}
-		if a.Tools != nil {
-			for _, t := range a.Tools.Include {
-				d.add(self, part{"tool", t})
-			}
-		}
-		for _, s := range a.Skills {
-			d.add(self, part{"skill", s})
-		}
-		d.add(self, part{"workflow", a.AsAgent})
-	}
-	for name, t := range doc.Tools.All() {
-		d.add(part{"tool", name}, part{"agent", t.Agent})
-	}
-	for name, w := range doc.Components.Workflows.All() {
-		for _, s := range w.AllSteps() {
-			kind := s.Kind
-			if kind == spec.StepGuardrail {
-				kind = spec.StepAgent
-			}
-			if s.Enabled {
-				d.add(part{"workflow", name}, part{kind, s.Ref})
-			}
-		}
-	}
-	return d
-}
-
-// add records a need; a part that is not declared adds nothing.
-func (d *dependencies) add(from, to part) {
-	if _, ok := d.needs[to]; ok && !slices.Contains(d.needs[from], to) {
-		d.needs[from] = append(d.needs[from], to)
-	}
-}
-
-// emit runs Kahn's algorithm with a first-in, first-out queue that starts with the free parts in sorted order.
-func (d *dependencies) emit() []part {
-	open := make(map[part]int, len(d.nodes))
-	dependents := make(map[part][]part, len(d.nodes))
-	var queue []part
-	for _, n := range d.nodes {
-		open[n] = len(d.needs[n])
-		if open[n] == 0 {
-			queue = append(queue, n)
-		}
-		for _, need := range d.needs[n] {
-			dependents[need] = append(dependents[need], n)
-		}
-	}
-	for i := 0; i < len(queue); i++ {
-		// The parts were visited in sorted order, so every list of dependents is sorted.
-		for _, n := range dependents[queue[i]] {
-			if open[n]--; open[n] == 0 {
-				queue = append(queue, n)
-			}
-		}
-	}
-	return queue
-}
-
-func (d *dependencies) agents() []string {
+// agentOrder lists the component agents in build order.
+func agentOrder(doc *spec.Document) []string {
+	order, _ := spec.BuildOrder(doc)
 	var out []string
-	for _, n := range d.emit() {
-		if n.kind == spec.StepAgent {
-			out = append(out, n.name)
+	for _, c := range order {
+		if c.Kind == spec.StepAgent {
+			out = append(out, c.Name)
 		}
 	}
 	return out
 }
 
-// cycle returns the first cycle, its first part repeated at the end, or nil.
-func (d *dependencies) cycle() []part {
-	emitted := d.emit()
-	if len(emitted) == len(d.nodes) {
-		return nil
+// cycles reports a component that reaches itself. Validation follows tools, skills and steps only; an agent that checks or summarises
+// itself would never end either, so guardrails and memory count here.
+func (b *builder) cycles(p *plan.Plan) {
+	w := walk{plan: p, done: map[string]bool{}}
+	found := w.all("agent", slices.Sorted(maps.Keys(p.Agents)))
+	if found == nil {
+		found = w.all("workflow", slices.Sorted(maps.Keys(p.Workflows)))
 	}
-	done := make(map[part]bool, len(d.nodes))
-	for _, n := range emitted {
-		done[n] = true
+	if found == nil {
+		return
 	}
-	var path []part
-	var walk func(n part) []part
-	walk = func(n part) []part {
-		if i := slices.Index(path, n); i >= 0 {
-			return append(slices.Clone(path[i:]), n)
-		}
-		if done[n] {
-			return nil
-		}
-		path = append(path, n)
-		needs := slices.SortedFunc(slices.Values(d.needs[n]), compareParts)
-		for _, need := range needs {
-			if found := walk(need); found != nil {
-				return found
-			}
-		}
-		path = path[:len(path)-1]
-		done[n] = true
-		return nil
-	}
-	for _, n := range d.nodes {
-		if found := walk(n); found != nil {
+	b.report(CodeCycle, b.doc.Root.Get("components"), "components", "Break the cycle so no component (transitively) depends on itself.",
+		"Component dependency cycle: %s.", strings.Join(found, " -> "))
+}
+
+// walk is a depth-first search over the components of a plan, named "kind:name".
+type walk struct {
+	plan *plan.Plan
+	path []string
+	done map[string]bool
+}
+
+func (w *walk) all(kind string, names []string) []string {
+	for _, name := range names {
+		if found := w.visit(kind + ":" + name); found != nil {
 			return found
 		}
 	}
 	return nil
 }
 
-// cycles reports a component that reaches itself. Validation looks at tools, skills and steps only; a guardrail or summarizer agent that
-// checks itself would never end either.
-func (b *builder) cycles(d *dependencies, p *plan.Plan) {
-	for name, a := range p.Agents {
-		self := part{"agent", name}
-		for _, list := range [][]plan.Guardrail{a.Input, a.Output, a.ToolResult} {
-			for _, g := range list {
-				d.addRef(self, g.Ref)
-			}
+// visit returns a cycle, its first component repeated at the end, or nil.
+func (w *walk) visit(id string) []string {
+	if i := slices.Index(w.path, id); i >= 0 {
+		return append(slices.Clone(w.path[i:]), id)
+	}
+	if w.done[id] {
+		return nil
+	}
+	w.path = append(w.path, id)
+	for _, need := range w.needs(id) {
+		if found := w.visit(need); found != nil {
+			return found
 		}
-		if a.Memory != nil {
-			d.addRef(self, a.Memory.Summarizer)
-		}
 	}
-	found := d.cycle()
-	if found == nil {
-		return
-	}
-	text := make([]string, len(found))
-	for i, n := range found {
-		text[i] = n.String()
-	}
-	at := b.doc.Root.Get("components")
-	b.report(CodeCycle, at, "components", "Break the cycle so no component (transitively) depends on itself.",
-		"Component dependency cycle: %s.", strings.Join(text, " -> "))
+	w.path = w.path[:len(w.path)-1]
+	w.done[id] = true
+	return nil
 }
 
-func (d *dependencies) addRef(from part, ref *plan.Ref) {
-	if ref != nil {
-		d.add(from, part{strings.TrimSuffix(ref.Bucket, "s"), ref.Name})
+func (w *walk) needs(id string) []string {
+	kind, name, _ := strings.Cut(id, ":")
+	var out []string
+	switch kind {
+	case "agent":
+		if a := w.plan.Agents[name]; a != nil {
+			out = agentNeeds(a)
+		}
+	case "tool":
+		if t := w.plan.Tools[name]; t != nil && t.Agent != "" {
+			out = append(out, "agent:"+t.Agent)
+		}
+	case "workflow":
+		if f := w.plan.Workflows[name]; f != nil {
+			for _, s := range f.Steps {
+				out = append(out, stepNeed(s))
+			}
+		}
 	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func agentNeeds(a *plan.Agent) []string {
+	var out []string
+	for _, t := range a.Include {
+		out = append(out, "tool:"+t)
+	}
+	if a.AsAgent != "" {
+		out = append(out, "workflow:"+a.AsAgent)
+	}
+	for _, g := range slices.Concat(a.Input, a.Output, a.ToolResult) {
+		if g.Ref != nil {
+			out = append(out, strings.TrimSuffix(g.Ref.Bucket, "s")+":"+g.Ref.Name)
+		}
+	}
+	if a.Memory != nil && a.Memory.Summarizer != nil {
+		out = append(out, strings.TrimSuffix(a.Memory.Summarizer.Bucket, "s")+":"+a.Memory.Summarizer.Name)
+	}
+	return out
+}
+
+func stepNeed(s plan.Step) string {
+	if s.Kind == plan.StepGuardrail {
+		return "agent:" + s.Ref
+	}
+	return string(s.Kind) + ":" + s.Ref
 }

@@ -221,10 +221,16 @@ func (h *HumanSection) steps(path string, w *spec.Workflow) {
 	if w.Type != spec.WorkflowSequential && w.Type != spec.WorkflowGraph {
 		return
 	}
-	for _, s := range w.AllSteps() {
+	add := func(id string, s *spec.Step) {
 		if s.Enabled && s.Kind == spec.StepHuman {
-			h.WorkflowSteps = append(h.WorkflowSteps, HumanStep{Workflow: path, StepID: s.ID, Ref: s.Ref})
+			h.WorkflowSteps = append(h.WorkflowSteps, HumanStep{Workflow: path, StepID: id, Ref: s.Ref})
 		}
+	}
+	for _, s := range w.Steps {
+		add(s.ID, s)
+	}
+	for key, s := range w.Nodes.All() {
+		add(key, s)
 	}
 }
 
