@@ -19,7 +19,6 @@ type ToolCall struct {
 	Arguments json.RawMessage `json:"arguments"`
 }
 
-
 type wireMessage struct {
 	Role       string  `json:"role"`
 	Content    string  `json:"content"`
