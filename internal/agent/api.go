@@ -24,6 +24,9 @@ type Request struct {
 	Journal Journal
 	// OnDelta receives pieces of text while the model speaks, or is nil. It is not called while an output guardrail still has to judge the text.
 	OnDelta func(text string)
+
+	// depth counts the agents above this one (agents as tools, reviewers, summarizers).
+	depth int
 }
 
 // Result is what an execution produced.

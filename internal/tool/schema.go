@@ -1,0 +1,144 @@
+package tool
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dlclark/regexp2"
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+)
+
+// cachedSchemas bounds the compiled schemas that are kept.
+const cachedSchemas = 512
+
+// patternLimit bounds one match of a schema's pattern.
+const patternLimit = 250 * time.Millisecond
+
+// Schemas validates arguments against tools' parameters. It is safe for concurrent use.
+type Schemas struct {
+	compiled *lru.Cache[string, *jsonschema.Schema]
+}
+
+// NewSchemas returns an empty cache of schemas.
+func NewSchemas() (*Schemas, error) {
+	c, err := lru.New[string, *jsonschema.Schema](cachedSchemas)
+	if err != nil {
+		return nil, err
+	}
+	return &Schemas{compiled: c}, nil
+}
+
+// ValidSchema returns why parameters is not a usable JSON Schema, or nil.
+func ValidSchema(parameters json.RawMessage) error {
+	if isEmpty(parameters) {
+		return nil
+	}
+	_, err := compile(parameters)
+	return err
+}
+
+// Check returns a *Refusal when arguments do not match parameters; an empty schema takes anything. A schema that cannot be used refuses as well.
+func (s *Schemas) Check(name string, parameters, arguments json.RawMessage) error {
+	if isEmpty(parameters) {
+		return nil
+	}
+	schema, ok := s.compiled.Get(string(parameters))
+	if !ok {
+		var err error
+		schema, err = compile(parameters)
+		if err != nil {
+			return refuse(name, "Tool '%s' has a parameters schema that cannot be used: %v", name, err)
+		}
+		s.compiled.Add(string(parameters), schema)
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(arguments))
+	if err != nil {
+		return refuse(name, "Tool '%s' arguments are not valid JSON.", name)
+	}
+	if err := schema.Validate(value); err != nil {
+		return refuse(name, "Tool '%s' arguments do not match its parameters: %s", name, reason(err))
+	}
+	return nil
+}
+
+func isEmpty(parameters json.RawMessage) bool {
+	switch string(bytes.TrimSpace(parameters)) {
+	case "", "null", "{}":
+		return true
+	}
+	return false
+}
+
+func compile(parameters json.RawMessage) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(parameters))
+	if err != nil {
+		return nil, err
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(closedLoader{})
+	c.UseRegexpEngine(compilePattern)
+	const location = "kneo:parameters"
+	if err := c.AddResource(location, doc); err != nil {
+		return nil, err
+	}
+	return c.Compile(location)
+}
+
+// closedLoader keeps schemas from reading files or the network.
+type closedLoader struct{}
+
+func (closedLoader) Load(url string) (any, error) {
+	return nil, fmt.Errorf("reference %q leads outside the schema", url)
+}
+
+type pattern struct{ *regexp2.Regexp }
+
+func (p pattern) MatchString(s string) bool {
+	ok, err := p.Regexp.MatchString(s)
+	return ok && err == nil
+}
+
+func compilePattern(text string) (jsonschema.Regexp, error) {
+	re, err := regexp2.Compile(text, regexp2.ECMAScript)
+	if err != nil {
+		re, err = regexp2.Compile(text, regexp2.None)
+	}
+	if err != nil {
+		return nil, err
+	}
+	re.MatchTimeout = patternLimit
+	return pattern{re}, nil
+}
+
+// reason names the first places that are wrong and what is wanted there, never the values.
+func reason(err error) string {
+	var v *jsonschema.ValidationError
+	if !errors.As(err, &v) {
+		return err.Error()
+	}
+	printer := message.NewPrinter(language.English)
+	var parts []string
+	var walk func(*jsonschema.ValidationError)
+	walk = func(e *jsonschema.ValidationError) {
+		if len(e.Causes) == 0 && len(parts) < 3 {
+			place := "arguments"
+			if len(e.InstanceLocation) > 0 {
+				place = strings.Join(e.InstanceLocation, ".")
+			}
+			parts = append(parts, place+": "+e.ErrorKind.LocalizedString(printer))
+		}
+		for _, c := range e.Causes {
+			walk(c)
+		}
+	}
+	walk(v)
+	return strings.Join(parts, "; ")
+}
