@@ -42,8 +42,8 @@ type Storage struct {
 type Auth struct {
 	APIKeys     string
 	AdminAPIKey string
-	// Enabled is nil when unset: on when any key exists.
-	Enabled *bool
+	// Enabled is the word as set; blank means: on when any key exists.
+	Enabled string
 }
 
 // Specs says how specs are found and bound.

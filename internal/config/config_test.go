@@ -12,7 +12,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Limits.BodyBytes != 1048576 || c.Worker.Lease != 300*time.Second || c.Worker.IdlePoll != time.Second || !c.Observe.RequestLogs ||
-		c.Observe.LogLevel != "INFO" || c.Auth.Enabled != nil || c.Provider.Timeout != 0 || len(c.Retention.RunStatuses) != 5 || c.Retention.Runs != nil {
+		c.Observe.LogLevel != "INFO" || c.Auth.Enabled != "" || c.Provider.Timeout != 0 || len(c.Retention.RunStatuses) != 5 || c.Retention.Runs != nil {
 		t.Fatalf("defaults: %+v", c)
 	}
 }
@@ -54,7 +54,7 @@ func TestValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Auth.Enabled == nil || *c.Auth.Enabled || c.Worker.IdlePoll != 50*time.Millisecond || *c.Retention.Runs != 0 ||
+	if c.Auth.Enabled != "false" || c.Worker.IdlePoll != 50*time.Millisecond || *c.Retention.Runs != 0 ||
 		len(c.Observe.HealthProviders) != 2 || c.Observe.RequestLogs || c.Limits.ListItems != 100 {
 		t.Fatalf("values: %+v", c)
 	}

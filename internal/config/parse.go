@@ -201,14 +201,6 @@ func logLevel(c *Config, raw string, _ bool) error {
 	return nil
 }
 
-func authEnabled(c *Config, raw string, set bool) error {
-	if set {
-		on := truthy(raw)
-		c.Auth.Enabled = &on
-	}
-	return nil
-}
-
 func tokenBudget(c *Config, raw string, _ bool) error {
 	if n, err := strconv.ParseInt(strings.TrimSpace(raw), 10, 64); err == nil && n > 0 {
 		c.Specs.TokenBudget = n

@@ -126,7 +126,7 @@ var workerSettings = []Setting{
 var authSettings = []Setting{
 	{Name: "KNEO_SERV_API_KEYS", Type: "text", Group: groupAuth, Secret: true, Help: "`name:key:role_or_scope[,…]` entries separated by `;`.", apply: text(func(c *Config) *string { return &c.Auth.APIKeys })},
 	{Name: "KNEO_SERV_ADMIN_API_KEY", Type: "text", Group: groupAuth, Secret: true, Help: "Key of the principal `admin` with all rights.", apply: text(func(c *Config) *string { return &c.Auth.AdminAPIKey })},
-	{Name: "KNEO_SERV_AUTH_ENABLED", Type: "boolean", Group: groupAuth, Help: "Unset: on when any key is configured. An explicit false turns authentication off.", apply: authEnabled},
+	{Name: "KNEO_SERV_AUTH_ENABLED", Type: "boolean", Group: groupAuth, Help: "Unset: on when any key is configured. An explicit false turns authentication off.", apply: text(func(c *Config) *string { return &c.Auth.Enabled })},
 }
 
 var specSettings = []Setting{
