@@ -1,0 +1,161 @@
+package record
+
+import (
+	"encoding/json"
+
+	"github.com/kneo-go/kneo/internal/redact"
+	"github.com/kneo-go/kneo/internal/run"
+)
+
+// RunItem renders one item of GET /runs: the run record without trace_events, with trace_event_count last. frozen is the snapshot's
+// frozen_spec object; nil leaves it out.
+func RunItem(r *run.Run, frozen json.RawMessage) json.RawMessage {
+	o := open(make([]byte, 0, 2048+len(frozen)))
+	head(o, r, redact.JSON(r.PendingRequest))
+	o.int("trace_dropped", r.TraceDropped)
+	o.raw("metadata", RunMetadata(r, frozen, nil), "{}")
+	tail(o, r)
+	o.int("trace_event_count", r.TraceCount)
+	return o.close()
+}
+
+// State renders the run record as a checkpoint stores it: redacted, without trace_events, frozen spec and creation metadata, which Checkpoint
+// splices in when it is read.
+func State(r *run.Run) json.RawMessage {
+	o := open(make([]byte, 0, 1024+len(r.Progress)+len(r.Messages)))
+	head(o, r, redact.JSON(r.PendingRequest))
+	o.int("trace_dropped", r.TraceDropped)
+	o.raw("metadata", redact.JSON(r.Progress), "{}")
+	tail(o, r)
+	return o.close()
+}
+
+// head appends the members before trace_events.
+func head(o *object, r *run.Run, pending []byte) {
+	o.str("id", r.ID)
+	o.str("status", string(r.Status))
+	o.opt("agent_name", r.AgentName)
+	o.opt("workflow_name", r.WorkflowName)
+	o.opt("workflow_kind", r.WorkflowKind)
+	o.text("input_text", r.Input)
+	o.optText("output_text", r.Output)
+	o.optInt("current_step_index", r.CurrentStepIndex)
+	o.opt("current_step_id", r.CurrentStepID)
+	o.opt("current_node_id", r.CurrentNodeID)
+	o.list("visited_steps", r.VisitedSteps)
+	o.list("visited_nodes", r.VisitedNodes)
+	o.raw("messages", redact.JSON(r.Messages), "[]")
+	o.raw("pending_human_request", pending, "null")
+	o.opt("continuation_id", r.ContinuationID)
+}
+
+// tail appends the members after metadata.
+func tail(o *object, r *run.Run) {
+	o.raw("error", Error(r), "null")
+	o.raw("parent_run_id", nil, "null")
+	o.opt("session_id", r.SessionID)
+	o.raw("tags", nil, "[]")
+	o.key("created_at")
+	o.buf = run.AppendTime(o.buf, r.CreatedAt)
+	o.key("updated_at")
+	o.buf = run.AppendTime(o.buf, r.UpdatedAt)
+	o.key("started_at")
+	started := r.CreatedAt
+	if r.StartedAt != nil {
+		started = *r.StartedAt
+	}
+	o.buf = run.AppendTime(o.buf, started)
+	o.key("completed_at")
+	if r.CompletedAt == nil {
+		o.buf = append(o.buf, "null"...)
+	} else {
+		o.buf = run.AppendTime(o.buf, *r.CompletedAt)
+	}
+	o.key("deadline_at")
+	o.buf = run.AppendEpoch(o.buf, r.DeadlineAt)
+}
+
+// Error renders the error object of a run, redacted, or nil.
+func Error(r *run.Run) json.RawMessage {
+	if r.Error == nil {
+		return nil
+	}
+	return failure(r.Error)
+}
+
+func failure(f *run.Failure) json.RawMessage {
+	o := open(nil)
+	o.text("message", f.Message)
+	o.str("type", f.Type)
+	return o.close()
+}
+
+// Request renders the pending human request of a run, redacted, or nil.
+func Request(r *run.Run) json.RawMessage {
+	if len(r.PendingRequest) == 0 {
+		return nil
+	}
+	return redact.JSON(r.PendingRequest)
+}
+
+// RunMetadata renders the metadata object of a run, redacted: the creation members with frozen_spec in its place, then what execution wrote.
+// trace, when not nil, is the JSON array of the run's trace events and adds the trace member.
+func RunMetadata(r *run.Run, frozen, trace json.RawMessage) json.RawMessage {
+	o := open(make([]byte, 0, len(r.Creation)+len(frozen)+len(r.Progress)+len(trace)+64))
+	creation(o, r.Creation, frozen)
+	o.members(redact.JSON(r.Progress))
+	if trace != nil {
+		o.key("trace")
+		o.buf = traceObject(o.buf, r.ID, trace)
+	}
+	return o.close()
+}
+
+// CreationMetadata renders the metadata of a run that was only created: the answer to an asynchronous create.
+func CreationMetadata(r *run.Run, frozen json.RawMessage) json.RawMessage {
+	o := open(make([]byte, 0, len(r.Creation)+len(frozen)+32))
+	creation(o, r.Creation, frozen)
+	return o.close()
+}
+
+// creation appends the creation members with frozen_spec before caller_metadata.
+func creation(o *object, members, frozen json.RawMessage) {
+	masked := redact.JSON(members)
+	if len(frozen) == 0 {
+		o.members(masked)
+		return
+	}
+	frozen = redact.JSON(frozen)
+	at := -1
+	scan(masked, func(m member) bool {
+		if m.key == "caller_metadata" {
+			at = m.start
+			return false
+		}
+		return true
+	})
+	if at < 0 {
+		o.members(masked)
+		o.raw("frozen_spec", frozen, "{}")
+		return
+	}
+	before := append(append([]byte{}, trimComma(masked[:at])...), '}')
+	o.members(before)
+	o.raw("frozen_spec", frozen, "{}")
+	o.members(append([]byte{'{'}, masked[at:]...))
+}
+
+func trimComma(v []byte) []byte {
+	v = trim(v)
+	if len(v) > 0 && v[len(v)-1] == ',' {
+		v = v[:len(v)-1]
+	}
+	return v
+}
+
+func traceObject(dst []byte, runID string, events json.RawMessage) []byte {
+	o := open(dst)
+	o.str("run_id", runID)
+	o.raw("events", events, "[]")
+	return o.close()
+}
