@@ -20,17 +20,12 @@ func Parse(name string, data []byte, limits Limits) (*Node, Diagnostics, error) 
 	if err := checkText(name, data, limits); err != nil {
 		return nil, nil, err
 	}
-	var doc yaml.Node
-	err := yaml.Load(data, &doc, yaml.WithV4Defaults(), yaml.WithUniqueKeys(false),
-		yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(limits.Depth))))
-	if errors.Is(err, io.EOF) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, yamlSyntax(name, err)
+	doc, err := oneDocument(name, data, limits)
+	if err != nil || doc == nil {
+		return nil, nil, err
 	}
 	c := yamlConverter{file: name, limits: limits}
-	root := &doc
+	root := doc
 	if root.Kind == yaml.DocumentNode {
 		if len(root.Content) == 0 {
 			return nil, nil, nil
@@ -45,6 +40,30 @@ func Parse(name string, data []byte, limits Limits) (*Node, Diagnostics, error) 
 		return nil, nil, nil
 	}
 	return node, c.found, nil
+}
+
+// oneDocument returns the only document of the text, or nil when there is none.
+func oneDocument(name string, data []byte, limits Limits) (*yaml.Node, error) {
+	loader, err := yaml.NewLoader(bytes.NewReader(data), yaml.WithV4Defaults(), yaml.WithUniqueKeys(false),
+		yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(limits.Depth))))
+	if err != nil {
+		return nil, yamlSyntax(name, err)
+	}
+	var doc, more yaml.Node
+	if err := loader.Load(&doc); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
+		return nil, yamlSyntax(name, err)
+	}
+	switch err := loader.Load(&more); {
+	case errors.Is(err, io.EOF):
+		return &doc, nil
+	case err != nil:
+		return nil, yamlSyntax(name, err)
+	default:
+		pos := Pos{File: name, Line: more.Line, Column: more.Column}
+		return nil, &SyntaxError{Message: "The file holds more than one YAML document.", Pos: pos}
+	}
 }
 
 func checkText(name string, data []byte, limits Limits) error {
