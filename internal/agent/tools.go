@@ -202,7 +202,7 @@ func (c *toolCall) invisible(name string) tool.Outcome {
 func (c *toolCall) execute(ctx context.Context, t *plan.Tool) (tool.Outcome, error) {
 	call := Call{Key: c.key, Kind: "tool", Name: c.call.Name, SideEffect: true, Idempotent: c.idempotent(ctx, t), Arguments: c.call.Arguments}
 	recorded, err := c.do(ctx, call, func(ctx context.Context, key string) (Outcome, error) {
-		out, err := c.Tools.Execute(ctx, c.r.Plan, t, c.call.Arguments, tool.Meta{RunID: c.r.RunID, IdempotencyKey: key})
+		out, err := c.Tools.Execute(ctx, c.r.Plan, t, c.call.Arguments, tool.Meta{RunID: c.r.RunID, IdempotencyKey: key, Once: !call.Idempotent})
 		if err != nil {
 			return Outcome{}, err
 		}

@@ -20,15 +20,29 @@ import (
 // Remote calls tools of MCP servers. It is safe for concurrent use.
 type Remote interface {
 	// CallTool returns the result as text. An error other than a *problem.Error or the context's is told to the model by its text.
-	CallTool(ctx context.Context, server *plan.MCPServer, name string, arguments json.RawMessage, idempotencyKey string) (string, error)
+	CallTool(ctx context.Context, c RemoteCall) (string, error)
 	// Idempotent reports whether a call may be repeated, by the server's annotations; true when nothing is known.
 	Idempotent(ctx context.Context, server *plan.MCPServer, name string) bool
+}
+
+// RemoteCall is one call of a remote tool.
+type RemoteCall struct {
+	Server *plan.MCPServer
+	// Name is the tool's name at the server.
+	Name      string
+	Arguments json.RawMessage
+	// IdempotencyKey is the same for every repetition of the call.
+	IdempotencyKey string
+	// Once forbids a second attempt after the call may have reached the server.
+	Once bool
 }
 
 // Meta is what a tool may know about its call.
 type Meta struct {
 	RunID          string
 	IdempotencyKey string
+	// Once forbids a second attempt after the call may have happened.
+	Once bool
 }
 
 // Outcome is the text a call became, for the model.
@@ -81,7 +95,7 @@ func (e *Executor) call(ctx context.Context, p *plan.Plan, t *plan.Tool, argumen
 		if name == "" {
 			name = t.Name
 		}
-		return e.Remote.CallTool(ctx, server, name, arguments, m.IdempotencyKey)
+		return e.Remote.CallTool(ctx, RemoteCall{Server: server, Name: name, Arguments: arguments, IdempotencyKey: m.IdempotencyKey, Once: m.Once})
 	case t.Implementation != "" && e.Handlers != nil:
 		meta := handler.Meta{RunID: m.RunID, Attempt: 1, IdempotencyKey: m.IdempotencyKey}
 		if d, ok := ctx.Deadline(); ok {
