@@ -73,16 +73,20 @@ func checkText(name string, data []byte, limits Limits) error {
 	if !utf8.Valid(data) {
 		return &SyntaxError{Message: "The spec is not valid UTF-8.", Pos: badEncodingAt(name, data)}
 	}
-	// Every value of a document follows one of these bytes, so their number
-	// bounds what the parser can be made to allocate.
+	// Every value or pair of values needs one of these marks, so their number
+	// bounds what the parser can be made to allocate before it is refused.
 	marks := 0
-	for _, b := range data {
+	for i, b := range data {
 		switch b {
-		case ',', '\n', '[', '{', '-', ':':
+		case ',', '\n', '\r', '[', '{':
 			marks++
+		case '-', '?':
+			if i+1 < len(data) && (data[i+1] == ' ' || data[i+1] == '\t') {
+				marks++
+			}
 		}
 	}
-	if marks > 4*limits.Nodes {
+	if marks > limits.Nodes+limits.Nodes/2 {
 		return &SyntaxError{Message: "The spec has more than " + itoa(limits.Nodes) + " values.", Pos: Pos{File: name}}
 	}
 	return nil
