@@ -13,7 +13,7 @@ func mermaid(p Picture) string {
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		open, shut := mermaidShape(n.Kind)
-		fmt.Fprintf(&b, "  %s%s\"%s\"%s", name[n.ID], open, mermaidText(n.caption("<br/>")), shut)
+		fmt.Fprintf(&b, "  %s%s\"%s\"%s", name[n.ID], open, strings.ReplaceAll(mermaidText(n.caption("\v")), "\v", "<br/>"), shut)
 		if s := n.state(); s != "" {
 			b.WriteString(":::" + s)
 		}
@@ -52,7 +52,7 @@ func mermaidShape(kind string) (open, shut string) {
 }
 
 func mermaidText(s string) string {
-	return strings.NewReplacer(`"`, "#quot;", "\n", " ", "\r", " ", "`", "#96;").Replace(s)
+	return strings.NewReplacer(`"`, "#quot;", "<", "#lt;", ">", "#gt;", "\n", " ", "\r", " ", "`", "#96;").Replace(s)
 }
 
 // numbering gives every node a plain id.
