@@ -30,20 +30,25 @@ var Layers = []Layer{
 		"internal/pytext", "internal/redact", "internal/requestid", "internal/store/dbtype", "internal/version", "sql",
 	}},
 	{Name: "foundation", Packages: []string{
-		"client", "internal/auth", "internal/config", "internal/inproc", "internal/run", "internal/secret",
+		"client", "internal/accesslog", "internal/auth", "internal/config", "internal/dispatch", "internal/errmap", "internal/inproc", "internal/run", "internal/secret",
 		"internal/telemetry", "internal/wirejson", "worker",
 	}},
-	{Name: "language", Packages: []string{"internal/spec", "internal/plan"}},
+	{Name: "language", Packages: []string{"internal/plan", "internal/record", "internal/spec", "internal/validate"}},
 	{Name: "ports", Packages: []string{
 		"internal/event", "internal/guardrail", "internal/llm", "internal/policy", "internal/store", "internal/tool",
 	}},
-	{Name: "store-parts", Packages: []string{"internal/store/codec", "internal/store/fanout", "internal/store/rows"}},
+	{Name: "adapter-parts", Packages: []string{
+		"internal/llm/exchange", "internal/store/codec", "internal/store/fanout", "internal/store/rows",
+	}},
 	{Name: "adapters", Packages: []string{
 		"internal/event/pglisten", "internal/llm/anthropic", "internal/llm/dummy", "internal/llm/gemini", "internal/llm/llmtest",
 		"internal/llm/ollama", "internal/llm/openai", "internal/store/postgres", "internal/store/sqlite", "internal/store/storetest",
 		"internal/tool/builtin", "internal/tool/mcp", "internal/tool/remote", "internal/tool/tooltest",
 	}},
-	{Name: "logic", Packages: []string{"internal/agent", "internal/compile", "internal/engine", "internal/idempotency"}},
+	{Name: "logic", Packages: []string{
+		"internal/agent", "internal/compile", "internal/draw", "internal/engine", "internal/idempotency", "internal/spec/schemagen",
+		"internal/specview",
+	}},
 	{Name: "execution", Packages: []string{"internal/runner"}},
 	{Name: "use-cases", Packages: []string{"internal/maintenance", "internal/service", "internal/worker"}},
 	{Name: "transport", Packages: []string{
