@@ -35,6 +35,34 @@ type QueueFullError struct{ Depth, Limit int64 }
 // Error names depth and limit.
 func (e *QueueFullError) Error() string { return "store: queue full" }
 
+// InUseError is returned when another process already writes to an embedded database file.
+type InUseError struct {
+	// Path is the database file, Holder the process id of its writer when known.
+	Path, Holder string
+}
+
+// Error names the file and the ways out.
+func (e *InUseError) Error() string {
+	holder := "another process"
+	if e.Holder != "" {
+		holder = "process " + e.Holder
+	}
+	return "database " + e.Path + " is already in use by " + holder +
+		"; stop it, talk to it with --service-url, or share one PostgreSQL database with KNEO_SERV_DATABASE_URL"
+}
+
+// Unwrap makes it an ErrUnavailable.
+func (e *InUseError) Unwrap() error { return ErrUnavailable }
+
+// SortsRunsBy reports whether ListRuns orders by the key itself; rows with other keys come newest first and are sorted by the caller.
+func SortsRunsBy(key string) bool {
+	switch key {
+	case "", "id", "status", "created_at", "updated_at":
+		return true
+	}
+	return false
+}
+
 // Claim is the idempotency key of a request that starts a leg; the record is inserted with the leg and completed by the write that ends it.
 type Claim struct {
 	Scope, Key, Hash string
@@ -199,7 +227,8 @@ type Legs interface {
 type Queue interface {
 	// ClaimRuns leases up to n due runs (queued ones, and any whose lease has lapsed or whose owner is dead), oldest first.
 	ClaimRuns(ctx context.Context, owner string, lease time.Duration, n int) ([]run.Claimed, error)
-	// Heartbeat extends all leases of the owner and reports what it lost.
+	// Heartbeat extends the leases of the owner that are named in held and reports what it lost. A lease that the owner does not name lapses, so a
+	// claim whose answer never arrived is not held for ever.
 	Heartbeat(ctx context.Context, owner string, lease time.Duration, held []run.Fence) (Beat, error)
 	// RecoverOwners frees leases of owners that are certainly dead (all others on SQLite; those without heartbeat for ttl on PostgreSQL).
 	RecoverOwners(ctx context.Context, self string, ttl time.Duration) (int64, error)

@@ -1,0 +1,2 @@
+-- name: GetRun :one
+SELECT * FROM runs WHERE id = $1;
