@@ -96,3 +96,25 @@ func FromContext(ctx context.Context) *store.Claim {
 	c, _ := ctx.Value(contextKey{}).(*store.Claim)
 	return c
 }
+
+// Replay receives the stored answer of a repeated request, byte for byte. A transport that writes JSON puts one into the context of a call.
+type Replay struct {
+	// Status is the HTTP status of the first answer; 0 means that nothing was replayed.
+	Status int
+	// Body is the first answer.
+	Body []byte
+}
+
+type replayKey struct{}
+
+// WithReplay returns a context in which a replayed answer is left in r.
+func WithReplay(ctx context.Context, r *Replay) context.Context {
+	return context.WithValue(ctx, replayKey{}, r)
+}
+
+// SetReplay leaves a stored answer for the transport, when it asked for it.
+func SetReplay(ctx context.Context, status int, body []byte) {
+	if r, ok := ctx.Value(replayKey{}).(*Replay); ok {
+		r.Status, r.Body = status, body
+	}
+}
