@@ -81,6 +81,15 @@ type Rebuilt struct {
 	Calls []run.Entry
 	// HumanKey is the key of the last answer, when no step has ended since; a refused answer can be undone with it.
 	HumanKey string
+	// Answers are what people said about cut-off calls.
+	Answers []Answer
+}
+
+// Answer tells what a person said about a cut-off call (decision X18).
+type Answer struct {
+	CallKey string
+	// Answer is AskHappened, AskRepeat or AskStop; Result is the text of a call that happened.
+	Answer, Result string
 }
 
 // Rebuild applies a journal to a new run.
@@ -153,6 +162,12 @@ func replay(p *plan.Plan, s *State, e run.Entry, out *Rebuilt) (flushed bool, er
 			return false, err
 		}
 		out.HumanKey = e.Key
+		if chain := find(s.Root, nil, d.Gate); chain != nil {
+			if a := chain[len(chain)-1].a; a.Phase == PhaseAsk && d.Decision != nil {
+				answer, result := AskAnswer(d.Decision)
+				out.Answers = append(out.Answers, Answer{a.Ask.CallKey, answer, result})
+			}
+		}
 		return false, Apply(p, s, Result{Key: d.Gate, Decision: d.Decision})
 	case run.EntryLeg:
 		var d legData

@@ -69,22 +69,25 @@ func TraceUpTo(list []run.Checkpoint) []json.RawMessage {
 	return out
 }
 
-// Trace returns all trace events of a run in order, each event once, filtered by type when kind is not empty.
-func Trace(list []run.Checkpoint, kind string) []json.RawMessage {
+// Trace returns all trace events of a run in order, each event once, filtered by type when kind is not empty: those of its checkpoints, then
+// those that only the row has (a leg that ended without a closing checkpoint).
+func Trace(r *run.Run, list []run.Checkpoint, kind string) []json.RawMessage {
 	var out []json.RawMessage
 	seen := map[string]bool{}
-	for i := range list {
-		elements(list[i].TraceEvents, func(e []byte) {
-			id := string(field(e, "event_id"))
-			if id != "" && seen[id] {
-				return
-			}
-			seen[id] = true
-			if kind == "" || textOf(field(e, "type")) == kind {
-				out = append(out, e)
-			}
-		})
+	add := func(e []byte) {
+		id := string(field(e, "event_id"))
+		if id != "" && seen[id] {
+			return
+		}
+		seen[id] = true
+		if kind == "" || textOf(field(e, "type")) == kind {
+			out = append(out, e)
+		}
 	}
+	for i := range list {
+		elements(list[i].TraceEvents, add)
+	}
+	elements(field(field(r.Progress, "trace"), "events"), add)
 	return out
 }
 

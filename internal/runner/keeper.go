@@ -1,0 +1,120 @@
+package runner
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/kneo-go/kneo/internal/run"
+	"github.com/kneo-go/kneo/internal/store"
+)
+
+// Keeper knows the legs that this process executes, extends their leases and stops those that were lost, cancelled or are overdue.
+type Keeper struct {
+	owner string
+	mu    sync.Mutex
+	held  map[string]holding
+}
+
+type holding struct {
+	fence  run.Fence
+	cancel context.CancelCauseFunc
+}
+
+func newKeeper(owner string) *Keeper {
+	return &Keeper{owner: owner, held: map[string]holding{}}
+}
+
+func (k *Keeper) hold(f run.Fence, cancel context.CancelCauseFunc) (release func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held[f.RunID] = holding{f, cancel}
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.held[f.RunID].fence == f {
+			delete(k.held, f.RunID)
+		}
+	}
+}
+
+// Cancel stops the leg of a run that this process executes, with a cause of this package. It reports whether there was one.
+func (k *Keeper) Cancel(runID string, cause error) bool {
+	k.mu.Lock()
+	h, ok := k.held[runID]
+	k.mu.Unlock()
+	if ok {
+		h.cancel(cause)
+	}
+	return ok
+}
+
+// Executing reports whether this process executes a leg of the run.
+func (k *Keeper) Executing(runID string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.held[runID]
+	return ok
+}
+
+// Held returns the fences of all executing legs.
+func (k *Keeper) Held() []run.Fence {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := make([]run.Fence, 0, len(k.held))
+	for _, h := range k.held {
+		out = append(out, h.fence)
+	}
+	return out
+}
+
+// Beat extends the leases of all executing legs and of those given besides, and stops what may not go on.
+func (k *Keeper) Beat(ctx context.Context, q store.Queue, lease time.Duration, besides []run.Fence) (store.Beat, error) {
+	held := append(k.Held(), besides...)
+	beat, err := q.Heartbeat(ctx, k.owner, lease, held)
+	if err != nil {
+		return beat, err
+	}
+	for _, f := range beat.Lost {
+		k.Cancel(f.RunID, ErrLost)
+	}
+	for _, id := range beat.Cancelled {
+		k.Cancel(id, ErrCancelled)
+	}
+	for _, id := range beat.Overdue {
+		k.Cancel(id, ErrOverdue)
+	}
+	return beat, nil
+}
+
+// Watch stops legs whose runs became terminal elsewhere as soon as the store tells about it. It returns when the context ends.
+func (k *Keeper) Watch(ctx context.Context, s store.Store) error {
+	changed, err := s.Changed(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case runID, ok := <-changed:
+			if !ok {
+				return nil
+			}
+			k.check(ctx, s, runID)
+		}
+	}
+}
+
+func (k *Keeper) check(ctx context.Context, s store.Store, runID string) {
+	k.mu.Lock()
+	h, ok := k.held[runID]
+	k.mu.Unlock()
+	if !ok {
+		return
+	}
+	r, err := s.Run(ctx, runID)
+	if err == nil && r.Status.Terminal() {
+		h.cancel(ErrCancelled)
+	}
+}
