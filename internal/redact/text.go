@@ -102,11 +102,30 @@ func credentialRun(run string) bool {
 	return false
 }
 
+// seconds holds, for every first letter of a key word, the second letters as a bit set: most positions of a text are dismissed by it.
+var seconds = letterPairs("au", "ak", "as", "ai", "be", "ba", "co", "cr", "di", "ey", "gh", "gi", "ke", "ne", "nt", "pa", "sk", "se", "to")
+
+func letterPairs(pairs ...string) (table [256]uint32) {
+	for _, p := range pairs {
+		bit := uint32(1) << (p[1] - 'a')
+		table[p[0]] |= bit
+		table[p[0]-0x20] |= bit
+	}
+	return table
+}
+
 // triggers finds in one pass which rules can match s at all. It may name too many rules, never too few.
 func triggers(s string) uint16 {
 	var flags uint16
 	for i := 0; i < len(s); i++ {
-		switch c := s[i]; c {
+		c := s[i]
+		if set := seconds[c]; set != 0 {
+			if i+1 < len(s) && set>>(((s[i+1]|0x20)-'a')&31)&1 != 0 {
+				flags |= wordTrigger(s[i:])
+			}
+			continue
+		}
+		switch c {
 		case '@':
 			flags |= mayEmail
 		case ':', '=':
@@ -115,8 +134,6 @@ func triggers(s string) uint16 {
 			if i >= 3 && i+3 < len(s) && s[i+3] == '-' && digit(s[i-1]) && digit(s[i+1]) {
 				flags |= maySSN
 			}
-		default:
-			flags |= wordTrigger(s[i:])
 		}
 	}
 	return flags
