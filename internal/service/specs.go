@@ -41,10 +41,10 @@ func (s *SpecSource) shownPath() *string { return optional(s.Path) }
 
 // Compiled is the result of a build.
 type Compiled struct {
+	// OK tells that there is no error among the diagnostics.
 	OK          bool
 	Diagnostics spec.Diagnostics
-	HasWorkflow bool
-	Agents      []string
+	specview.CompileSummary
 }
 
 // Specs checks, builds and explains specs.
@@ -79,27 +79,26 @@ func (s *Specs) Compile(ctx context.Context, src SpecSource, strict bool) (Compi
 	if err != nil {
 		return Compiled{}, err
 	}
-	_, found, err := b.plan(strict)
+	p, found, err := b.plan(strict)
 	if err != nil {
 		return Compiled{}, err
 	}
-	doc, _, _ := b.document()
 	valid := true
-	out := Compiled{OK: !found.HasErrors(), Diagnostics: found, HasWorkflow: doc.Workflow != nil, Agents: spec.Explain(doc).ComponentAgents}
+	out := Compiled{OK: !found.HasErrors(), Diagnostics: found, CompileSummary: specview.Compiled(p)}
 	return out, s.audit.append(ctx, s.audit.event(ctx, "spec.compiled", "", "", src.auditLayers(&valid)))
 }
 
 // Explain builds a spec and names its parts.
-func (s *Specs) Explain(ctx context.Context, src SpecSource) (spec.Summary, error) {
+func (s *Specs) Explain(ctx context.Context, src SpecSource) (specview.ExplainSummary, error) {
 	b, err := s.gated(ctx, src)
 	if err != nil {
-		return spec.Summary{}, err
+		return specview.ExplainSummary{}, err
 	}
-	if _, _, err := b.plan(true); err != nil {
-		return spec.Summary{}, err
+	p, _, err := b.plan(true)
+	if err != nil {
+		return specview.ExplainSummary{}, err
 	}
-	doc, _, _ := b.document()
-	return spec.Explain(doc), s.audit.append(ctx, s.audit.event(ctx, "spec.explained", "", "", src.auditSource().bytes()))
+	return specview.Explain(p), s.audit.append(ctx, s.audit.event(ctx, "spec.explained", "", "", src.auditSource().bytes()))
 }
 
 // Graph builds a spec and returns its workflow as a graph.
