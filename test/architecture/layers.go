@@ -41,10 +41,11 @@ var Layers = []Layer{
 		"internal/llm/exchange", "internal/store/codec", "internal/store/fanout", "internal/store/rows",
 	}},
 	{Name: "adapters", Packages: []string{
-		"internal/event/pglisten", "internal/llm/anthropic", "internal/llm/dummy", "internal/llm/gemini", "internal/llm/llmtest",
-		"internal/llm/ollama", "internal/llm/openai", "internal/store/postgres", "internal/store/sqlite", "internal/store/storetest",
+		"internal/event/pglisten", "internal/llm/anthropic", "internal/llm/dummy", "internal/llm/google", "internal/llm/llmtest",
+		"internal/llm/openai", "internal/store/postgres", "internal/store/sqlite", "internal/store/storetest",
 		"internal/tool/builtin", "internal/tool/mcp", "internal/tool/remote", "internal/tool/tooltest",
 	}},
+	{Name: "catalogs", Packages: []string{"internal/llm/catalog"}},
 	{Name: "logic", Packages: []string{
 		"internal/agent", "internal/compile", "internal/draw", "internal/engine", "internal/idempotency", "internal/spec/schemagen",
 		"internal/specview",
@@ -63,7 +64,7 @@ var Layers = []Layer{
 const adapterLayer = "adapters"
 
 // assemblies are the layers that may import adapters.
-var assemblies = []string{"assembly", "command", "binary"}
+var assemblies = []string{"catalogs", "assembly", "command", "binary"}
 
 // LayerOf returns the layer of a package path below the module.
 func LayerOf(path string) (*Layer, bool) {
