@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -166,4 +167,17 @@ func RunStarted(r run.Run, queued bool) (run.Checkpoint, run.Event) {
 		kind, status = "queued", "queued"
 	}
 	return c, run.Event{Kind: kind, Data: object("status", status), CreatedAt: r.CreatedAt}
+}
+
+// DeadLetter fails a claimed run that was claimed more often than allowed, without executing it.
+func (r *Runner) DeadLetter(ctx context.Context, c run.Claimed, attempts, limit int64) error {
+	p := deadLetter(c.Run, attempts, limit, r.Clock.Now())
+	if err := r.Store.FinishRun(ctx, c.Fence, store.EndLeg{Progress: p}); err != nil {
+		return err
+	}
+	if r.Metrics != nil {
+		r.Metrics.RunDeadLettered()
+		r.Metrics.RunFailed()
+	}
+	return nil
 }

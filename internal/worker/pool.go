@@ -1,0 +1,308 @@
+// Package worker executes queued runs: it claims what is due, keeps the leases of everything this process executes, and gives claims back
+// when the process stops. It imports the runner, the store's port and the records below them.
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kneo-go/kneo/internal/run"
+	"github.com/kneo-go/kneo/internal/runner"
+	"github.com/kneo-go/kneo/internal/store"
+)
+
+const (
+	// claimAhead is how many quick runs are claimed before a slot is free for them.
+	claimAhead = 32
+	// quickRun is how long a run may take for its successors to be claimed ahead.
+	quickRun = 10 * time.Millisecond
+	// patience is how long a run claimed ahead waits for a slot before other processes may have it.
+	patience = time.Second
+	// behind bounds runs whose last write is still on its way.
+	behind = 256
+	// beatEvery is the longest pause between heartbeats, so that others notice a dead process soon whatever the lease is.
+	beatEvery = 3 * time.Second
+)
+
+// Options are the settings of a pool.
+type Options struct {
+	// Concurrency is how many queued runs execute at once; 0 executes none and only keeps leases.
+	Concurrency int
+	// Lease is how long a claim lives without a heartbeat.
+	Lease time.Duration
+	// IdlePoll is the pause of an idle pool that nobody wakes.
+	IdlePoll time.Duration
+	// MaxAttempts is how often a run may be claimed before it is dead-lettered; 0 means no limit.
+	MaxAttempts int64
+	// DrainTimeout is how long executing runs may go on after the pool was told to stop.
+	DrainTimeout time.Duration
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// Pool claims and executes queued runs.
+type Pool struct {
+	Options
+	store  store.Store
+	runner *runner.Runner
+
+	ready   chan run.Claimed
+	freed   chan struct{}
+	ending  chan struct{}
+	running sync.WaitGroup
+
+	mu       sync.Mutex
+	busy     int
+	waiting  map[string]run.Fence
+	since    time.Time
+	lastTook time.Duration
+}
+
+// New returns a pool; Run starts it.
+func New(s store.Store, r *runner.Runner, o Options) *Pool {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Lease <= 0 {
+		o.Lease = r.LeaseTime()
+	}
+	if o.IdlePoll <= 0 {
+		o.IdlePoll = time.Second
+	}
+	return &Pool{
+		Options: o, store: s, runner: r, ready: make(chan run.Claimed, claimAhead+max(o.Concurrency, 1)), freed: make(chan struct{}, 1),
+		ending: make(chan struct{}, behind), waiting: map[string]run.Fence{}, lastTook: quickRun,
+	}
+}
+
+// Busy is how many queued runs execute now.
+func (p *Pool) Busy() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy
+}
+
+// Run works until the context ends, then drains: executing runs may finish for DrainTimeout, then they are given back. It returns when
+// nothing executes any more.
+func (p *Pool) Run(ctx context.Context) error {
+	legs, stopLegs := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopLegs(nil)
+	beats, stopBeats := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBeats()
+	var keepers sync.WaitGroup
+	keepers.Go(func() { p.beat(beats) })
+	keepers.Go(func() {
+		if err := p.runner.Keeper().Watch(beats, p.store); err != nil && beats.Err() == nil {
+			p.Log.WarnContext(ctx, "changes of runs are not watched", "error", err)
+		}
+	})
+	var slots sync.WaitGroup
+	for range p.Concurrency {
+		slots.Go(func() { p.slot(ctx, legs) })
+	}
+	if p.Concurrency > 0 {
+		p.feed(ctx)
+	} else {
+		<-ctx.Done()
+	}
+	p.drain(ctx, &slots, stopLegs)
+	stopBeats()
+	keepers.Wait()
+	return nil
+}
+
+// feed claims runs whenever there is room for them.
+func (p *Pool) feed(ctx context.Context) {
+	idle := time.NewTicker(p.IdlePoll)
+	defer idle.Stop()
+	more := true // more runs may be due
+	for ctx.Err() == nil {
+		if n := p.room(); more && n > 0 {
+			claimed, err := p.store.ClaimRuns(ctx, p.runner.OwnerID(), p.Lease, n)
+			if err != nil && ctx.Err() == nil {
+				p.Log.WarnContext(ctx, "runs could not be claimed", "error", err)
+			}
+			p.admit(claimed)
+			if more = len(claimed) == n; more {
+				continue
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-p.store.Wake():
+			more = true
+		case <-p.freed:
+		case <-idle.C:
+			more = true
+			p.giveWaiting(ctx)
+		}
+	}
+}
+
+// room is how many runs to claim now: free slots, and some more while runs are quick.
+func (p *Pool) room() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	free := p.Concurrency - p.busy - len(p.waiting)
+	if p.lastTook >= quickRun {
+		return free
+	}
+	if len(p.waiting) > claimAhead/2 {
+		return 0
+	}
+	return free + claimAhead
+}
+
+func (p *Pool) admit(claimed []run.Claimed) {
+	p.mu.Lock()
+	if len(p.waiting) == 0 {
+		p.since = time.Now()
+	}
+	for _, c := range claimed {
+		p.waiting[c.Run.ID] = c.Fence
+	}
+	p.mu.Unlock()
+	for _, c := range claimed {
+		p.ready <- c
+	}
+}
+
+// giveWaiting returns runs that were claimed ahead and now wait behind a slow one.
+func (p *Pool) giveWaiting(ctx context.Context) {
+	p.mu.Lock()
+	stuck := len(p.waiting) > 0 && p.busy >= p.Concurrency && time.Since(p.since) > patience
+	if stuck {
+		p.lastTook = quickRun
+	}
+	p.mu.Unlock()
+	if stuck {
+		p.giveBack(ctx)
+	}
+}
+
+// giveBack releases everything that waits for a slot.
+func (p *Pool) giveBack(ctx context.Context) {
+	for {
+		select {
+		case c := <-p.ready:
+			p.started(c)
+			if err := p.store.ReleaseRun(ctx, c.Fence); err != nil && !errors.Is(err, store.ErrLeaseLost) {
+				p.Log.WarnContext(ctx, "claim could not be given back", "run_id", c.Run.ID, "error", err)
+			}
+		default:
+			return
+		}
+	}
+}
+
+func (p *Pool) started(c run.Claimed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waiting, c.Run.ID)
+	p.since = time.Now()
+}
+
+// slot executes one run after another. It takes the next one while the last write of the one before is on its way.
+func (p *Pool) slot(ctx, legs context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case c := <-p.ready:
+			if ctx.Err() != nil {
+				p.ready <- c // drain gives it back
+				return
+			}
+			p.execute(legs, c)
+		}
+	}
+}
+
+func (p *Pool) execute(legs context.Context, c run.Claimed) {
+	p.mu.Lock()
+	p.busy++
+	p.mu.Unlock()
+	p.started(c)
+	p.ending <- struct{}{}
+	quiet := make(chan struct{})
+	begun := time.Now()
+	p.running.Go(func() {
+		defer func() { <-p.ending }()
+		var once sync.Once
+		done := func() { once.Do(func() { close(quiet) }) }
+		defer done()
+		p.leg(legs, c, done)
+	})
+	<-quiet
+	p.mu.Lock()
+	p.busy--
+	p.lastTook = time.Since(begun)
+	p.mu.Unlock()
+	select {
+	case p.freed <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Pool) leg(ctx context.Context, c run.Claimed, quiet func()) {
+	if attempts := c.Fence.Attempt - c.Released; p.MaxAttempts > 0 && attempts > p.MaxAttempts {
+		if err := p.runner.DeadLetter(ctx, c, attempts, p.MaxAttempts); err != nil {
+			p.Log.WarnContext(ctx, "run could not be dead-lettered", "run_id", c.Run.ID, "error", err)
+		}
+		return
+	}
+	out := p.runner.Execute(ctx, c, quiet)
+	if out.Err != nil && !errors.Is(out.Err, runner.ErrDrain) && !errors.Is(out.Err, store.ErrLeaseLost) {
+		p.Log.WarnContext(ctx, "leg did not end", "run_id", c.Run.ID, "error", out.Err)
+	}
+}
+
+// beat extends the leases of executing and waiting runs.
+func (p *Pool) beat(ctx context.Context) {
+	tick := time.NewTicker(max(min(p.Lease/3, beatEvery), 50*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := p.runner.Keeper().Beat(ctx, p.store, p.Lease, p.claimed()); err != nil && ctx.Err() == nil {
+			p.Log.WarnContext(ctx, "leases could not be extended", "error", err)
+		}
+	}
+}
+
+func (p *Pool) claimed() []run.Fence {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]run.Fence, 0, len(p.waiting))
+	for _, f := range p.waiting {
+		out = append(out, f)
+	}
+	return out
+}
+
+// drain gives back what waits, lets executing runs finish for a while, then stops them.
+func (p *Pool) drain(ctx context.Context, slots *sync.WaitGroup, stop context.CancelCauseFunc) {
+	ctx = context.WithoutCancel(ctx)
+	p.giveBack(ctx)
+	done := make(chan struct{})
+	go func() {
+		slots.Wait()
+		p.running.Wait()
+		close(done)
+	}()
+	limit := time.NewTimer(p.DrainTimeout)
+	defer limit.Stop()
+	select {
+	case <-done:
+	case <-limit.C:
+		stop(runner.ErrDrain)
+		<-done
+	}
+	p.giveBack(ctx)
+}
