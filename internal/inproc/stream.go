@@ -41,13 +41,14 @@ func (c *Conn) open(ctx context.Context, s streamMethod, name string, opts []grp
 		t.fill(serverCtx, opts)
 		close(p.done)
 	}()
-	return &clientStream{ctx: ctx, cancel: cancel, pipe: p}
+	return &clientStream{ctx: ctx, cancel: cancel, pipe: p, many: s.desc.ClientStreams}
 }
 
 type clientStream struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	pipe   *pipe
+	many   bool // the client may send more than one message
 	once   sync.Once
 }
 
@@ -87,10 +88,24 @@ func (s *clientStream) SendMsg(m any) error {
 	case s.pipe.toServer <- proto.Clone(msg):
 		return nil
 	case <-s.pipe.done:
-		return io.EOF
+		return s.refused()
 	case <-s.ctx.Done():
-		return s.ended()
 	}
+	select {
+	case <-s.pipe.done:
+		return s.refused()
+	default:
+		return toStatus(s.ctx.Err())
+	}
+}
+
+// refused is what a client sees that sends to a stream which has ended. The generated code of calls with one request takes the reason from
+// RecvMsg and expects no error here.
+func (s *clientStream) refused() error {
+	if s.many {
+		return io.EOF
+	}
+	return nil
 }
 
 // RecvMsg waits for the next message of the server; io.EOF is its regular end.
