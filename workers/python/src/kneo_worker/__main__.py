@@ -1,0 +1,95 @@
+"""Command line: ``python -m kneo_worker --module pkg.mod --service-url http://host:8000``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from kneo_worker.catalog import CatalogError, Handler, discover, resolve
+from kneo_worker.stdio import Worker
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kneo-worker", description="Serve Python functions to a Kneo server.")
+    parser.add_argument("--module", action="append", default=[], metavar="PKG.MOD", help="serve the functions of this module or package")
+    parser.add_argument("--handler", action="append", default=[], metavar="PKG.MOD.NAME", help="serve this one function")
+    parser.add_argument("--path", action="append", default=[], metavar="DIR", help="import from this folder too (the working directory always)")
+    parser.add_argument("--max-concurrency", type=int, default=16, metavar="N", help="calls at the same time (default 16)")
+    parser.add_argument("--name", default=f"{socket.gethostname()}:{os.getpid()}", help="name of this worker for people")
+    parser.add_argument("--service-url", metavar="URL", help="the server; without it the messages go over stdin and stdout")
+    parser.add_argument("--kneo", default=os.environ.get("KNEO_BIN", "kneo"), metavar="FILE", help="the kneo command (default: kneo)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if not args.module and not args.handler:
+        parser.error("give --module or --handler")
+    if args.service_url:
+        return _connect(args)
+    sys.path[:0] = [*args.path, os.getcwd()]
+    reader, writer = _take_stdio()
+    try:
+        handlers = _handlers(args.module, args.handler)
+    except CatalogError as exc:
+        print(f"kneo-worker: {exc}", file=sys.stderr)
+        return 2
+    asyncio.run(Worker(handlers, reader, writer, max_concurrency=args.max_concurrency, name=args.name).run())
+    return 0
+
+
+def _handlers(modules: Sequence[str], names: Sequence[str]) -> list[Handler]:
+    found = {item.name: item for item in discover(modules)}
+    for name in names:
+        item = resolve(name)
+        found[item.name] = item
+    if not found:
+        raise CatalogError(f"nothing to serve in {', '.join(modules)}")
+    return list(found.values())
+
+
+def _take_stdio() -> tuple[BinaryIO, BinaryIO]:
+    """Keep stdin and stdout for the messages; what user code prints goes to stderr."""
+    reader = os.fdopen(os.dup(0), "rb")
+    writer = os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return reader, writer
+
+
+def _connect(args: argparse.Namespace) -> int:
+    """Become the kneo command, which holds the connection and starts this package as its child."""
+    kneo = shutil.which(args.kneo)
+    if kneo is None:
+        print(f"kneo-worker: the command {args.kneo} was not found; install it or name it with --kneo", file=sys.stderr)
+        return 2
+    command = [kneo, "worker", "python", "--python", sys.executable, "--service-url", args.service_url]
+    for option, values in (("--module", args.module), ("--handler", args.handler), ("--path", args.path)):
+        for value in values:
+            command += [option, value]
+    command += ["--max-concurrency", str(args.max_concurrency), "--name", args.name]
+    os.execv(kneo, command)
+
+
+def _exit(code: int) -> None:
+    sys.stderr.flush()
+    # A handler that does not come back must not keep the process.
+    if any(thread.name.startswith("handler") for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    _exit(main())

@@ -1,0 +1,5 @@
+"""A submodule."""
+
+
+def deep(text: str) -> str:
+    return "deep " + text
