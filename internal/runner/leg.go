@@ -76,6 +76,9 @@ func (l *leg) execute(ctx context.Context) Outcome {
 	if err := l.open(ctx); err != nil {
 		return l.broken(ctx, err)
 	}
+	if l.Metrics != nil && l.c.Reply != run.ReplyContinue && l.c.Reply != run.ReplyResume {
+		l.Metrics.RunStarted()
+	}
 	l.watchDeadline()
 	l.announce(ctx)
 	end, err := l.loop(ctx)

@@ -42,6 +42,7 @@ type Store interface {
 
 // Metrics counts what legs do.
 type Metrics interface {
+	RunStarted()
 	RunCompleted()
 	RunFailed()
 	RunDeadLettered()

@@ -281,7 +281,7 @@ func (s *Runs) Graph(ctx context.Context, id string) (specview.RunGraph, error) 
 	if err != nil {
 		return specview.RunGraph{}, storeError(err)
 	}
-	p, err := s.o.Specs.FrozenPlan(ctx, &r)
+	p, err := s.o.Specs.Plan(ctx, r.SnapshotDigest)
 	if err != nil {
 		return specview.RunGraph{}, err
 	}

@@ -44,12 +44,9 @@ func stateConflict(operation string, r *run.Run) error {
 
 // startLeg is the common part of a leg that a request starts.
 func (s *Runs) startLeg(ctx context.Context, runID string, from run.Status) store.StartLeg {
-	claim := idempotency.FromContext(ctx)
-	if claim != nil && claim.StatusCode == 0 {
-		claim.StatusCode = 200
-	}
 	return store.StartLeg{
-		RunID: runID, From: from, Mode: run.ModeInline, Owner: s.o.Executor.OwnerID(), Lease: s.o.Executor.LeaseTime(), Claim: claim,
+		RunID: runID, From: from, Mode: run.ModeInline, Owner: s.o.Executor.OwnerID(), Lease: s.o.Executor.LeaseTime(),
+		Claim: idempotency.FromContext(ctx),
 	}
 }
 

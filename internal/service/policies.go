@@ -51,8 +51,8 @@ type Policies struct {
 }
 
 // NewPolicies returns the use case; specs opens the frozen specs of runs for previews.
-func NewPolicies(s store.Store, specs *Specs, log *slog.Logger, now func() time.Time, newID func() string) *Policies {
-	return &Policies{store: s, reports: specs, audit: auditor{store: s, now: now, newID: newID}, log: log}
+func NewPolicies(s store.Store, specs *Specs, log *slog.Logger, now func() time.Time, newID func() string, export *slog.Logger) *Policies {
+	return &Policies{store: s, reports: specs, audit: auditor{store: s, now: now, newID: newID, export: export}, log: log}
 }
 
 // List returns all policies sorted by environment.

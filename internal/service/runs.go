@@ -35,7 +35,6 @@ type Executor interface {
 
 // Counters counts what happens before an executor sees a run.
 type Counters interface {
-	RunStarted()
 	RunRejected()
 }
 
@@ -108,21 +107,17 @@ func (s *Runs) Create(ctx context.Context, c Creation) (record.Reply, error) {
 	create := store.CreateRun{
 		Run: r, Snapshot: snapshot, Mode: run.ModeInline, Owner: s.o.Executor.OwnerID(), Lease: s.o.Executor.LeaseTime(), Claim: idempotency.FromContext(ctx),
 		Checkpoints: []run.Checkpoint{s.startCheckpoint(&r)},
-		Events:      []run.Event{{Kind: "started", Data: json.RawMessage("{}"), CreatedAt: r.CreatedAt}},
+		Events:      []run.Event{{Kind: "started", Data: statusObject(r.Status), CreatedAt: r.CreatedAt}},
 		Audit:       []run.AuditEvent{s.audit.event(ctx, c.AuditEvent, r.ID, "", c.auditMetadata())},
 	}
 	if c.Async {
 		return s.enqueue(ctx, create)
-	}
-	if create.Claim != nil {
-		create.Claim.StatusCode = 200
 	}
 	claimed, err := s.o.Store.CreateRun(ctx, create)
 	if err != nil {
 		return record.Reply{}, s.createError(err)
 	}
 	s.audit.exported(ctx, create.Audit...)
-	s.o.Counters.RunStarted()
 	claimed.Reply = run.ReplyCreate
 	return s.execute(ctx, claimed)
 }
@@ -130,9 +125,8 @@ func (s *Runs) Create(ctx context.Context, c Creation) (record.Reply, error) {
 func (s *Runs) enqueue(ctx context.Context, create store.CreateRun) (record.Reply, error) {
 	reply := record.Reply{RunID: create.Run.ID, Status: run.Queued, Metadata: record.CreationMetadata(&create.Run, create.Snapshot.Frozen)}
 	create.Mode, create.Owner, create.MaxDepth = run.ModeQueued, "", s.o.MaxDepth
-	create.Events[0].Kind = "queued"
+	create.Events[0].Kind, create.Events[0].Data = "queued", statusObject(run.Queued)
 	if create.Claim != nil {
-		create.Claim.StatusCode = 202
 		create.Response = record.CreateResponse(reply)
 	}
 	if _, err := s.o.Store.CreateRun(ctx, create); err != nil {

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"time"
 
 	"github.com/kneo-go/kneo/internal/compile"
@@ -55,8 +56,8 @@ type Specs struct {
 }
 
 // NewSpecs returns the use case.
-func NewSpecs(s store.Store, c *Compiler, now func() time.Time, newID func() string) *Specs {
-	return &Specs{store: s, compiler: c, audit: auditor{store: s, now: now, newID: newID}}
+func NewSpecs(s store.Store, c *Compiler, now func() time.Time, newID func() string, export *slog.Logger) *Specs {
+	return &Specs{store: s, compiler: c, audit: auditor{store: s, now: now, newID: newID, export: export}}
 }
 
 // Validate checks a spec and builds nothing. An invalid spec is no error.
@@ -182,15 +183,6 @@ func (s *Specs) frozen(ctx context.Context, r *run.Run) (*build, error) {
 	return s.compiler.thaw(snapshot)
 }
 
-// FrozenPlan returns the plan of a run: the stored one, or a new build when that has another format.
-func (s *Specs) FrozenPlan(ctx context.Context, r *run.Run) (*plan.Plan, error) {
-	snapshot, err := s.store.Snapshot(ctx, r.SnapshotDigest)
-	if err != nil {
-		return nil, storeError(err)
-	}
-	return s.compiler.Plan(snapshot)
-}
-
 // frozenReport implements reporter.
 func (s *Specs) frozenReport(ctx context.Context, r *run.Run) (*policy.Report, error) {
 	b, err := s.frozen(ctx, r)
@@ -247,4 +239,40 @@ func blocked(found spec.Diagnostics) error {
 		list = append(list, o.bytes()...)
 	}
 	return problem.New(problem.EnvironmentPolicyBlocked, "%s", found.Text()).With("diagnostics", rawJSON(append(list, ']')))
+}
+
+// Plan returns the plan of a snapshot by its digest, from memory when it is there.
+func (s *Specs) Plan(ctx context.Context, digest string) (*plan.Plan, error) {
+	if p, ok := s.compiler.plans.Get(digest); ok {
+		return p, nil
+	}
+	snapshot, err := s.store.Snapshot(ctx, digest)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	return s.compiler.Plan(snapshot)
+}
+
+// InlineKey returns model.extra.api_key of an agent of a snapshot; component is empty for the root agent. Plans never carry it.
+func (s *Specs) InlineKey(ctx context.Context, digest, component string) (string, error) {
+	snapshot, err := s.store.Snapshot(ctx, digest)
+	if err != nil {
+		return "", storeError(err)
+	}
+	b, err := s.compiler.thaw(snapshot)
+	if err != nil {
+		return "", err
+	}
+	doc, _, err := b.document()
+	if err != nil || doc == nil {
+		return "", err
+	}
+	agent := doc.Agent
+	if component != "" {
+		agent, _ = doc.Components.Agents.Get(component)
+	}
+	if agent == nil || agent.Model == nil {
+		return "", nil
+	}
+	return agent.Model.Extra.Get("api_key").Text(), nil
 }

@@ -1,0 +1,79 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/kneo-go/kneo/internal/clock"
+	"github.com/kneo-go/kneo/internal/id"
+	"github.com/kneo-go/kneo/internal/plan"
+	"github.com/kneo-go/kneo/internal/runner"
+	"github.com/kneo-go/kneo/internal/secret"
+	"github.com/kneo-go/kneo/internal/service"
+	"github.com/kneo-go/kneo/internal/spec"
+	"github.com/kneo-go/kneo/internal/store/sqlite"
+)
+
+// buildServices builds what runs agents and the use cases on top of it.
+func (a *App) buildServices() error {
+	var err error
+	// The compiler needs the handlers and the agents need the specs, so the key look-up is bound late.
+	inlineKey := func(ctx context.Context, digest, component string) (string, error) {
+		return a.use.specs.InlineKey(ctx, digest, component)
+	}
+	if a.execution, err = newExecution(&a.cfg, a.o.Version, a.log, inlineKey); err != nil {
+		return err
+	}
+	compiler, err := a.compiler()
+	if err != nil {
+		return err
+	}
+	a.use.specs = service.NewSpecs(a.store, compiler, a.now, id.New, a.auditLog())
+	a.runner = runner.New(runner.Deps{
+		Store: a.store, Plans: func(ctx context.Context, digest string) (*plan.Plan, error) { return a.use.specs.Plan(ctx, digest) },
+		Agents: a.execution.loop, Guardrails: a.execution.loop, Functions: a.execution.functions, Metrics: a.metrics, Log: a.log, Clock: clock.System{},
+		Lease: a.cfg.Worker.Lease, TraceLimit: a.cfg.Execution.TraceMaxEvents, RetryOnTimeout: a.cfg.Execution.WorkflowRetryOnTimeout,
+	})
+	a.use.runs, err = service.NewRuns(service.RunsOptions{
+		Store: a.store, Specs: a.use.specs, Executor: a.runner, Clock: clock.System{}, Log: a.log, Counters: a.metrics,
+		MaxDepth: a.cfg.Worker.MaxQueueDepth, AuditLog: a.auditLog(), CacheEntries: int(a.cfg.Specs.CacheEntries),
+	})
+	if err != nil {
+		return err
+	}
+	a.use.tasks = service.NewHumanTasks(a.store)
+	a.use.audit = service.NewAudit(a.store)
+	a.use.policies = service.NewPolicies(a.store, a.use.specs, a.log, a.now, id.New, a.auditLog())
+	a.use.skills = service.NewSkills(spec.ReadFrontmatter, a.log)
+	a.use.credentials = service.NewCredentials(service.Lookup(a.o.Env), a.store, a.now, id.New, a.auditLog())
+	a.use.events = service.NewEvents(a.store)
+	a.use.health = service.NewHealth(service.HealthOptions{
+		Store: a.store, Durable: a.cfg.Storage.DatabaseURL != "" || a.cfg.Storage.SQLitePath != sqlite.Memory,
+		Runtimes:  func() []string { return []string{"bridge", "native"} },
+		Tools:     a.execution.toolNames,
+		Providers: a.cfg.Observe.HealthProviders, MCPSecrets: a.cfg.Observe.HealthMCPSecrets, Env: service.Lookup(a.o.Env), Draining: a.draining.Load,
+	})
+	return nil
+}
+
+func (a *App) compiler() (*service.Compiler, error) {
+	resolver, err := spec.NewResolver(a.cfg.Specs.Root, spec.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	o := service.CompilerOptions{
+		Resolver: resolver, Handlers: a.execution.handlers, ForceDummy: a.cfg.Specs.ForceDummyProvider, CacheEntries: int(a.cfg.Specs.CacheEntries),
+	}
+	if a.cfg.Specs.RequireProviderSecrets {
+		o.Secrets = secret.Env{}
+	}
+	return service.NewCompiler(o)
+}
+
+// auditLog is where audit events are exported, nil when they are not.
+func (a *App) auditLog() *slog.Logger {
+	if !a.cfg.Observe.AuditExport {
+		return nil
+	}
+	return a.log
+}

@@ -1,0 +1,28 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/kneo-go/kneo/internal/config"
+	"github.com/kneo-go/kneo/internal/store"
+	"github.com/kneo-go/kneo/internal/store/codec"
+	"github.com/kneo-go/kneo/internal/store/sqlite"
+)
+
+// OpenStore opens the configured database and migrates it.
+func OpenStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (store.Store, error) {
+	if cfg.Storage.DatabaseURL != "" {
+		return openPostgres(ctx, cfg, log)
+	}
+	return sqlite.New(ctx, sqlite.Options{
+		Path: cfg.Storage.SQLitePath, Normal: cfg.Storage.Synchronous == "NORMAL", Limits: checkpointLimits(cfg), Logger: log,
+	})
+}
+
+func checkpointLimits(cfg *config.Config) codec.Limits {
+	c := cfg.Checkpoints
+	return codec.Limits{
+		CompressBytes: int(c.CompressBytes), MaxBytes: int(c.MaxBytes), PreviewChars: int(c.PreviewChars), MaxListItems: int(c.MaxListItems), MaxDictItems: int(c.MaxDictItems),
+	}
+}
