@@ -89,6 +89,11 @@ type Lease struct {
 	Until time.Time
 }
 
+type Owner struct {
+	Owner  string
+	BeatAt time.Time
+}
+
 type ProjectMetadatum struct {
 	Key       string
 	UpdatedAt time.Time

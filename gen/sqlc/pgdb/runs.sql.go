@@ -7,6 +7,9 @@ package pgdb
 
 import (
 	"context"
+	"time"
+
+	"github.com/kneo-go/kneo/internal/store/dbtype"
 )
 
 const getRun = `-- name: GetRun :one
@@ -58,4 +61,618 @@ func (q *Queries) GetRun(ctx context.Context, id string) (Run, error) {
 		&i.Messages,
 	)
 	return i, err
+}
+
+const getRuns = `-- name: GetRuns :many
+SELECT id, status, target, agent_name, workflow_name, workflow_kind, session_id, environment, principal, snapshot_digest, created_at, updated_at, started_at, completed_at, deadline_at, timeout_seconds, trace_parent, checkpoint_seq, event_seq, journal_seq, trace_count, trace_dropped, input_tokens, output_tokens, total_tokens, error_type, error_message, current_step_index, current_step_id, current_node_id, continuation_id, visited_steps, visited_nodes, output, input, creation, progress, pending_request, messages FROM runs WHERE id = ANY($1::text[])
+`
+
+func (q *Queries) GetRuns(ctx context.Context, ids []string) ([]Run, error) {
+	rows, err := q.db.Query(ctx, getRuns, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Run{}
+	for rows.Next() {
+		var i Run
+		if err := rows.Scan(
+			&i.ID,
+			&i.Status,
+			&i.Target,
+			&i.AgentName,
+			&i.WorkflowName,
+			&i.WorkflowKind,
+			&i.SessionID,
+			&i.Environment,
+			&i.Principal,
+			&i.SnapshotDigest,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.StartedAt,
+			&i.CompletedAt,
+			&i.DeadlineAt,
+			&i.TimeoutSeconds,
+			&i.TraceParent,
+			&i.CheckpointSeq,
+			&i.EventSeq,
+			&i.JournalSeq,
+			&i.TraceCount,
+			&i.TraceDropped,
+			&i.InputTokens,
+			&i.OutputTokens,
+			&i.TotalTokens,
+			&i.ErrorType,
+			&i.ErrorMessage,
+			&i.CurrentStepIndex,
+			&i.CurrentStepID,
+			&i.CurrentNodeID,
+			&i.ContinuationID,
+			&i.VisitedSteps,
+			&i.VisitedNodes,
+			&i.Output,
+			&i.Input,
+			&i.Creation,
+			&i.Progress,
+			&i.PendingRequest,
+			&i.Messages,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const getSnapshot = `-- name: GetSnapshot :one
+SELECT digest, created_at, frozen, inputs, plan FROM snapshots WHERE digest = $1
+`
+
+func (q *Queries) GetSnapshot(ctx context.Context, digest string) (Snapshot, error) {
+	row := q.db.QueryRow(ctx, getSnapshot, digest)
+	var i Snapshot
+	err := row.Scan(
+		&i.Digest,
+		&i.CreatedAt,
+		&i.Frozen,
+		&i.Inputs,
+		&i.Plan,
+	)
+	return i, err
+}
+
+const getSnapshots = `-- name: GetSnapshots :many
+SELECT digest, created_at, frozen, inputs, plan FROM snapshots WHERE digest = ANY($1::text[])
+`
+
+func (q *Queries) GetSnapshots(ctx context.Context, digests []string) ([]Snapshot, error) {
+	rows, err := q.db.Query(ctx, getSnapshots, digests)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Snapshot{}
+	for rows.Next() {
+		var i Snapshot
+		if err := rows.Scan(
+			&i.Digest,
+			&i.CreatedAt,
+			&i.Frozen,
+			&i.Inputs,
+			&i.Plan,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const insertCheckpoint = `-- name: InsertCheckpoint :exec
+INSERT INTO checkpoints (
+    run_id, sequence, id, type, workflow_name, step_id, node_id, iteration, created_at, state, trace_events, metadata, packed
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+`
+
+type InsertCheckpointParams struct {
+	RunID        string
+	Sequence     int64
+	ID           string
+	Type         string
+	WorkflowName *string
+	StepID       *string
+	NodeID       *string
+	Iteration    int64
+	CreatedAt    time.Time
+	State        dbtype.JSON
+	TraceEvents  dbtype.JSON
+	Metadata     dbtype.JSON
+	Packed       []byte
+}
+
+func (q *Queries) InsertCheckpoint(ctx context.Context, arg InsertCheckpointParams) error {
+	_, err := q.db.Exec(ctx, insertCheckpoint,
+		arg.RunID,
+		arg.Sequence,
+		arg.ID,
+		arg.Type,
+		arg.WorkflowName,
+		arg.StepID,
+		arg.NodeID,
+		arg.Iteration,
+		arg.CreatedAt,
+		arg.State,
+		arg.TraceEvents,
+		arg.Metadata,
+		arg.Packed,
+	)
+	return err
+}
+
+const insertEvent = `-- name: InsertEvent :exec
+INSERT INTO run_events (run_id, sequence, kind, created_at, data) VALUES ($1, $2, $3, $4, $5)
+`
+
+type InsertEventParams struct {
+	RunID     string
+	Sequence  int64
+	Kind      string
+	CreatedAt time.Time
+	Data      dbtype.JSON
+}
+
+func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error {
+	_, err := q.db.Exec(ctx, insertEvent,
+		arg.RunID,
+		arg.Sequence,
+		arg.Kind,
+		arg.CreatedAt,
+		arg.Data,
+	)
+	return err
+}
+
+const insertRun = `-- name: InsertRun :exec
+INSERT INTO runs (
+    id, status, target, agent_name, workflow_name, workflow_kind, session_id, environment, principal, snapshot_digest,
+    created_at, updated_at, started_at, completed_at, deadline_at, timeout_seconds, trace_parent,
+    checkpoint_seq, event_seq, journal_seq, trace_count, trace_dropped, input_tokens, output_tokens, total_tokens,
+    error_type, error_message, current_step_index, current_step_id, current_node_id, continuation_id,
+    visited_steps, visited_nodes, output, input, creation, progress, pending_request, messages
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)
+`
+
+type InsertRunParams struct {
+	ID               string
+	Status           string
+	Target           string
+	AgentName        *string
+	WorkflowName     *string
+	WorkflowKind     *string
+	SessionID        *string
+	Environment      *string
+	Principal        string
+	SnapshotDigest   string
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+	StartedAt        *time.Time
+	CompletedAt      *time.Time
+	DeadlineAt       *time.Time
+	TimeoutSeconds   *float64
+	TraceParent      string
+	CheckpointSeq    int64
+	EventSeq         int64
+	JournalSeq       int64
+	TraceCount       int64
+	TraceDropped     int64
+	InputTokens      *int64
+	OutputTokens     *int64
+	TotalTokens      *int64
+	ErrorType        *string
+	ErrorMessage     *string
+	CurrentStepIndex *int64
+	CurrentStepID    *string
+	CurrentNodeID    *string
+	ContinuationID   *string
+	VisitedSteps     dbtype.JSON
+	VisitedNodes     dbtype.JSON
+	Output           *string
+	Input            string
+	Creation         dbtype.JSON
+	Progress         dbtype.JSON
+	PendingRequest   dbtype.JSON
+	Messages         dbtype.JSON
+}
+
+func (q *Queries) InsertRun(ctx context.Context, arg InsertRunParams) error {
+	_, err := q.db.Exec(ctx, insertRun,
+		arg.ID,
+		arg.Status,
+		arg.Target,
+		arg.AgentName,
+		arg.WorkflowName,
+		arg.WorkflowKind,
+		arg.SessionID,
+		arg.Environment,
+		arg.Principal,
+		arg.SnapshotDigest,
+		arg.CreatedAt,
+		arg.UpdatedAt,
+		arg.StartedAt,
+		arg.CompletedAt,
+		arg.DeadlineAt,
+		arg.TimeoutSeconds,
+		arg.TraceParent,
+		arg.CheckpointSeq,
+		arg.EventSeq,
+		arg.JournalSeq,
+		arg.TraceCount,
+		arg.TraceDropped,
+		arg.InputTokens,
+		arg.OutputTokens,
+		arg.TotalTokens,
+		arg.ErrorType,
+		arg.ErrorMessage,
+		arg.CurrentStepIndex,
+		arg.CurrentStepID,
+		arg.CurrentNodeID,
+		arg.ContinuationID,
+		arg.VisitedSteps,
+		arg.VisitedNodes,
+		arg.Output,
+		arg.Input,
+		arg.Creation,
+		arg.Progress,
+		arg.PendingRequest,
+		arg.Messages,
+	)
+	return err
+}
+
+const insertSnapshot = `-- name: InsertSnapshot :exec
+INSERT INTO snapshots (digest, created_at, frozen, inputs, plan) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING
+`
+
+type InsertSnapshotParams struct {
+	Digest    string
+	CreatedAt time.Time
+	Frozen    dbtype.JSON
+	Inputs    dbtype.JSON
+	Plan      dbtype.JSON
+}
+
+func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) error {
+	_, err := q.db.Exec(ctx, insertSnapshot,
+		arg.Digest,
+		arg.CreatedAt,
+		arg.Frozen,
+		arg.Inputs,
+		arg.Plan,
+	)
+	return err
+}
+
+const lastCheckpoints = `-- name: LastCheckpoints :many
+SELECT run_id, sequence, id, type, workflow_name, step_id, node_id, iteration, created_at, state, trace_events, metadata, packed FROM checkpoints WHERE run_id = $1 ORDER BY sequence DESC LIMIT $2::bigint
+`
+
+type LastCheckpointsParams struct {
+	RunID   string
+	MaxRows int64
+}
+
+func (q *Queries) LastCheckpoints(ctx context.Context, arg LastCheckpointsParams) ([]Checkpoint, error) {
+	rows, err := q.db.Query(ctx, lastCheckpoints, arg.RunID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Checkpoint{}
+	for rows.Next() {
+		var i Checkpoint
+		if err := rows.Scan(
+			&i.RunID,
+			&i.Sequence,
+			&i.ID,
+			&i.Type,
+			&i.WorkflowName,
+			&i.StepID,
+			&i.NodeID,
+			&i.Iteration,
+			&i.CreatedAt,
+			&i.State,
+			&i.TraceEvents,
+			&i.Metadata,
+			&i.Packed,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listCheckpoints = `-- name: ListCheckpoints :many
+SELECT run_id, sequence, id, type, workflow_name, step_id, node_id, iteration, created_at, state, trace_events, metadata, packed FROM checkpoints WHERE run_id = $1 ORDER BY sequence
+`
+
+func (q *Queries) ListCheckpoints(ctx context.Context, runID string) ([]Checkpoint, error) {
+	rows, err := q.db.Query(ctx, listCheckpoints, runID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Checkpoint{}
+	for rows.Next() {
+		var i Checkpoint
+		if err := rows.Scan(
+			&i.RunID,
+			&i.Sequence,
+			&i.ID,
+			&i.Type,
+			&i.WorkflowName,
+			&i.StepID,
+			&i.NodeID,
+			&i.Iteration,
+			&i.CreatedAt,
+			&i.State,
+			&i.TraceEvents,
+			&i.Metadata,
+			&i.Packed,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listEvents = `-- name: ListEvents :many
+SELECT run_id, sequence, kind, created_at, data FROM run_events WHERE run_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3::bigint
+`
+
+type ListEventsParams struct {
+	RunID   string
+	After   int64
+	MaxRows *int64
+}
+
+func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]RunEvent, error) {
+	rows, err := q.db.Query(ctx, listEvents, arg.RunID, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []RunEvent{}
+	for rows.Next() {
+		var i RunEvent
+		if err := rows.Scan(
+			&i.RunID,
+			&i.Sequence,
+			&i.Kind,
+			&i.CreatedAt,
+			&i.Data,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listJournal = `-- name: ListJournal :many
+SELECT run_id, kind, key, sequence, data FROM journal WHERE run_id = $1 ORDER BY sequence
+`
+
+func (q *Queries) ListJournal(ctx context.Context, runID string) ([]Journal, error) {
+	rows, err := q.db.Query(ctx, listJournal, runID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Journal{}
+	for rows.Next() {
+		var i Journal
+		if err := rows.Scan(
+			&i.RunID,
+			&i.Kind,
+			&i.Key,
+			&i.Sequence,
+			&i.Data,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const overdueRuns = `-- name: OverdueRuns :many
+SELECT id, status, target, agent_name, workflow_name, workflow_kind, session_id, environment, principal, snapshot_digest, created_at, updated_at, started_at, completed_at, deadline_at, timeout_seconds, trace_parent, checkpoint_seq, event_seq, journal_seq, trace_count, trace_dropped, input_tokens, output_tokens, total_tokens, error_type, error_message, current_step_index, current_step_id, current_node_id, continuation_id, visited_steps, visited_nodes, output, input, creation, progress, pending_request, messages FROM runs
+WHERE deadline_at IS NOT NULL AND status IN ('queued', 'running', 'blocked') AND deadline_at < $1
+ORDER BY deadline_at LIMIT $2::bigint
+`
+
+type OverdueRunsParams struct {
+	Now     *time.Time
+	MaxRows *int64
+}
+
+func (q *Queries) OverdueRuns(ctx context.Context, arg OverdueRunsParams) ([]Run, error) {
+	rows, err := q.db.Query(ctx, overdueRuns, arg.Now, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Run{}
+	for rows.Next() {
+		var i Run
+		if err := rows.Scan(
+			&i.ID,
+			&i.Status,
+			&i.Target,
+			&i.AgentName,
+			&i.WorkflowName,
+			&i.WorkflowKind,
+			&i.SessionID,
+			&i.Environment,
+			&i.Principal,
+			&i.SnapshotDigest,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.StartedAt,
+			&i.CompletedAt,
+			&i.DeadlineAt,
+			&i.TimeoutSeconds,
+			&i.TraceParent,
+			&i.CheckpointSeq,
+			&i.EventSeq,
+			&i.JournalSeq,
+			&i.TraceCount,
+			&i.TraceDropped,
+			&i.InputTokens,
+			&i.OutputTokens,
+			&i.TotalTokens,
+			&i.ErrorType,
+			&i.ErrorMessage,
+			&i.CurrentStepIndex,
+			&i.CurrentStepID,
+			&i.CurrentNodeID,
+			&i.ContinuationID,
+			&i.VisitedSteps,
+			&i.VisitedNodes,
+			&i.Output,
+			&i.Input,
+			&i.Creation,
+			&i.Progress,
+			&i.PendingRequest,
+			&i.Messages,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const putJournalEntry = `-- name: PutJournalEntry :exec
+INSERT INTO journal (run_id, kind, key, sequence, data) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (run_id, kind, key) DO UPDATE SET sequence = excluded.sequence, data = excluded.data
+`
+
+type PutJournalEntryParams struct {
+	RunID    string
+	Kind     string
+	Key      string
+	Sequence int64
+	Data     dbtype.JSON
+}
+
+func (q *Queries) PutJournalEntry(ctx context.Context, arg PutJournalEntryParams) error {
+	_, err := q.db.Exec(ctx, putJournalEntry,
+		arg.RunID,
+		arg.Kind,
+		arg.Key,
+		arg.Sequence,
+		arg.Data,
+	)
+	return err
+}
+
+const updateRun = `-- name: UpdateRun :exec
+UPDATE runs SET
+    status = $1, agent_name = $2, workflow_name = $3, workflow_kind = $4, updated_at = $5, started_at = $6, completed_at = $7, deadline_at = $8,
+    checkpoint_seq = $9, event_seq = $10, journal_seq = $11, trace_count = $12, trace_dropped = $13,
+    input_tokens = $14, output_tokens = $15, total_tokens = $16, error_type = $17, error_message = $18,
+    current_step_index = $19, current_step_id = $20, current_node_id = $21, continuation_id = $22,
+    visited_steps = $23, visited_nodes = $24, output = $25, progress = $26, pending_request = $27, messages = $28
+WHERE id = $29
+`
+
+type UpdateRunParams struct {
+	Status           string
+	AgentName        *string
+	WorkflowName     *string
+	WorkflowKind     *string
+	UpdatedAt        time.Time
+	StartedAt        *time.Time
+	CompletedAt      *time.Time
+	DeadlineAt       *time.Time
+	CheckpointSeq    int64
+	EventSeq         int64
+	JournalSeq       int64
+	TraceCount       int64
+	TraceDropped     int64
+	InputTokens      *int64
+	OutputTokens     *int64
+	TotalTokens      *int64
+	ErrorType        *string
+	ErrorMessage     *string
+	CurrentStepIndex *int64
+	CurrentStepID    *string
+	CurrentNodeID    *string
+	ContinuationID   *string
+	VisitedSteps     dbtype.JSON
+	VisitedNodes     dbtype.JSON
+	Output           *string
+	Progress         dbtype.JSON
+	PendingRequest   dbtype.JSON
+	Messages         dbtype.JSON
+	ID               string
+}
+
+func (q *Queries) UpdateRun(ctx context.Context, arg UpdateRunParams) error {
+	_, err := q.db.Exec(ctx, updateRun,
+		arg.Status,
+		arg.AgentName,
+		arg.WorkflowName,
+		arg.WorkflowKind,
+		arg.UpdatedAt,
+		arg.StartedAt,
+		arg.CompletedAt,
+		arg.DeadlineAt,
+		arg.CheckpointSeq,
+		arg.EventSeq,
+		arg.JournalSeq,
+		arg.TraceCount,
+		arg.TraceDropped,
+		arg.InputTokens,
+		arg.OutputTokens,
+		arg.TotalTokens,
+		arg.ErrorType,
+		arg.ErrorMessage,
+		arg.CurrentStepIndex,
+		arg.CurrentStepID,
+		arg.CurrentNodeID,
+		arg.ContinuationID,
+		arg.VisitedSteps,
+		arg.VisitedNodes,
+		arg.Output,
+		arg.Progress,
+		arg.PendingRequest,
+		arg.Messages,
+		arg.ID,
+	)
+	return err
 }
