@@ -27,13 +27,13 @@ type Layer struct {
 var Layers = []Layer{
 	{Name: "base", Packages: []string{
 		"internal/clock", "internal/contract", "internal/handler", "internal/id", "internal/pattern", "internal/problem",
-		"internal/pytext", "internal/redact", "internal/requestid", "internal/store/dbtype", "internal/version", "sql",
+		"internal/pytext", "internal/redact", "internal/requestid", "internal/store/dbtype", "internal/testkit/pgtest", "internal/version", "sql",
 	}},
 	{Name: "foundation", Packages: []string{
 		"client", "internal/accesslog", "internal/auth", "internal/config", "internal/dispatch", "internal/errmap", "internal/inproc", "internal/run", "internal/secret",
 		"internal/telemetry", "internal/wirejson", "worker",
 	}},
-	{Name: "language", Packages: []string{"internal/plan", "internal/record", "internal/spec", "internal/validate"}},
+	{Name: "language", Packages: []string{"internal/childworker", "internal/plan", "internal/record", "internal/spec", "internal/validate"}},
 	{Name: "ports", Packages: []string{
 		"internal/event", "internal/guardrail", "internal/llm", "internal/policy", "internal/store", "internal/tool",
 	}},
