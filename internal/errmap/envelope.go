@@ -8,7 +8,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/kneo-go/kneo/internal/problem"
-	"github.com/kneo-go/kneo/internal/redact"
 )
 
 // Extras writes the extra keys of an error as a JSON object, in their order; run_id comes last unless it is among them.
@@ -47,7 +46,7 @@ func Envelope(e *problem.Error) []byte {
 	}
 	out := append([]byte(`{"detail":`), '{')
 	out = appendPair(out, "error", encode(string(e.Code)))
-	out = appendPair(out, "message", encode(redact.Text(e.Message)))
+	out = appendPair(out, "message", encode(shown(e)))
 	out = append(appendExtras(out, e), '}')
 	if e.Code == problem.NotReady {
 		out = append(out, `,"error":"not_ready"`...)

