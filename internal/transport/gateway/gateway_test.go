@@ -11,14 +11,11 @@ import (
 	"sync"
 	"testing"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	kneov1 "github.com/kneo-go/kneo/gen/go/kneo/v1"
 	"github.com/kneo-go/kneo/internal/auth"
 	"github.com/kneo-go/kneo/internal/contract"
-	"github.com/kneo-go/kneo/internal/errmap"
 	"github.com/kneo-go/kneo/internal/idempotency"
 	"github.com/kneo-go/kneo/internal/inproc"
 	"github.com/kneo-go/kneo/internal/problem"
@@ -72,11 +69,6 @@ func (f *fakeRuns) CreateRun(ctx context.Context, r *kneov1.RunCreateRequest) (*
 		return nil, io.ErrUnexpectedEOF
 	case "full":
 		return nil, problem.New(problem.QueueFull, "Run queue is full.").With("queue_depth", 3).With("limit", 2).After(5)
-	}
-	if r.GetAsyncMode() {
-		if err := grpc.SetHeader(ctx, metadata.Pairs(errmap.StatusHeader, "202")); err != nil {
-			return nil, err
-		}
 	}
 	if claim := idempotency.FromContext(ctx); claim != nil {
 		f.keys.put(claim, r.GetInput() != "open", claim.StatusCode, `{"run_id":"stored","status":"queued", "output_text":null,"human_intervention_required":false,"continuation_id":null,"metadata":{"n": 1.0}}`)

@@ -22,16 +22,32 @@ import (
 
 // idempotency answers a repeated request from its record, or lets a first one pass with a claim.
 func (l *links) idempotency(ctx context.Context, c *call, req any, next grpc.UnaryHandler) (any, error) {
-	key, _ := ctx.Value(keyContext{}).(string)
 	message, ok := req.(proto.Message)
-	if key == "" || !ok {
+	if !ok || c.method == nil || c.method.IdempotencyScope == "" {
 		return next(ctx, req)
 	}
-	resp, err := l.keyed(ctx, c.method, key, message, next)
-	if err != nil {
-		return nil, errmap.ToStatus(err)
+	key, _ := ctx.Value(keyContext{}).(string)
+	if key != "" {
+		resp, err := l.keyed(ctx, c.method, key, message, next)
+		if err != nil {
+			return nil, errmap.ToStatus(err)
+		}
+		return resp, nil
 	}
-	return resp, nil
+	return first(ctx, message, next)
+}
+
+// first lets a request pass. A success that only queued work has an HTTP status of its own.
+func first(ctx context.Context, req proto.Message, next grpc.UnaryHandler) (any, error) {
+	resp, err := next(ctx, req)
+	if code := statusOf(req); err == nil && code != http.StatusOK {
+		err = setStatus(ctx, code)
+	}
+	return resp, err
+}
+
+func setStatus(ctx context.Context, code int) error {
+	return grpc.SetHeader(ctx, metadata.Pairs(errmap.StatusHeader, strconv.Itoa(code)))
 }
 
 func (l *links) keyed(ctx context.Context, m *contract.Method, key string, req proto.Message, next grpc.UnaryHandler) (any, error) {
@@ -47,7 +63,7 @@ func (l *links) keyed(ctx context.Context, m *contract.Method, key string, req p
 	if found {
 		return l.answer(ctx, m, claim, record)
 	}
-	resp, err := next(idempotency.NewContext(ctx, claim), req)
+	resp, err := first(idempotency.NewContext(ctx, claim), req, next)
 	if !errors.Is(err, store.ErrKeyExists) {
 		l.observeKey("first")
 		return resp, err
@@ -100,7 +116,7 @@ func (l *links) answer(ctx context.Context, m *contract.Method, c *store.Claim, 
 	if err := l.Codec.DecodeStored(r.Response, resp); err != nil {
 		return nil, err
 	}
-	if err := grpc.SetHeader(ctx, metadata.Pairs(errmap.StatusHeader, strconv.Itoa(r.StatusCode))); err != nil {
+	if err := setStatus(ctx, r.StatusCode); err != nil {
 		return nil, err
 	}
 	idempotency.SetReplay(ctx, r.StatusCode, r.Response)
