@@ -199,5 +199,5 @@ func oneLine(text string) string {
 	}, text)
 }
 
-// Stop ends all open event streams; a server calls it when it stops.
-func (g *Gateway) Stop() { g.endOnce.Do(func() { close(g.ending) }) }
+// EndStreams ends all open event streams; a server calls it when it stops.
+func (g *Gateway) EndStreams() { g.endOnce.Do(func() { close(g.ending) }) }

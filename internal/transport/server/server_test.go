@@ -124,7 +124,7 @@ func start(t *testing.T, change func(*server.Options, *server.HandlerOptions)) *
 		"/metrics": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "kneo_runs 1\n") }),
 		"/panic":   http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("no") }),
 	}}
-	o := server.Options{Addr: "127.0.0.1:0", Unary: chain.Unary(), Stream: chain.Stream(), Register: register, MaxBytes: 1000, Stopping: api.Stop, Logger: logger}
+	o := server.Options{Addr: "127.0.0.1:0", Unary: chain.Unary(), Stream: chain.Stream(), Register: register, MaxBytes: 1000, Stopping: api.EndStreams, Logger: logger}
 	if change != nil {
 		change(&o, &h)
 	}
