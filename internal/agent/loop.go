@@ -98,6 +98,7 @@ type session struct {
 	usage      *run.Usage
 	budget     int64
 	modelCalls int
+	toolCalls  int
 	extra      map[string]json.RawMessage
 	onDelta    func(string)
 	res        Result
@@ -116,9 +117,9 @@ func (l *Loop) RunAgent(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	ctx, end := l.Observer.Agent(ctx, Observation{Agent: r.Agent.Name, Runtime: s.res.RuntimeName, Provider: s.provider.Name(), Model: r.Agent.Model,
-		RunID: r.RunID, Messages: len(r.Messages)})
+		RunID: r.RunID, Messages: len(r.Messages), Temperature: r.Agent.Temperature})
 	err = s.execute(ctx)
-	end(Done{Err: err, Usage: s.usage, Iterations: int(s.res.Iterations)})
+	end(Done{Err: err, Usage: s.usage, Iterations: int(s.res.Iterations), ToolCalls: s.toolCalls})
 	if err != nil {
 		return Result{}, err
 	}

@@ -102,8 +102,10 @@ var demo = handlers{
 		}
 		return "hit for " + a.Query, nil
 	},
-	"demo.long":    func(in json.RawMessage) (any, error) { return len(in) < 20, nil },
-	"demo.tidy":    func(in json.RawMessage) (any, error) { return map[string]any{"passed": false, "reason": "untidy", "revised_text": "(revised)"}, nil },
+	"demo.long": func(in json.RawMessage) (any, error) { return len(in) < 20, nil },
+	"demo.tidy": func(in json.RawMessage) (any, error) {
+		return map[string]any{"passed": false, "reason": "untidy", "revised_text": "(revised)"}, nil
+	},
 	"demo.summary": func(in json.RawMessage) (any, error) { return "S" + string(in), nil },
 	"demo.notes":   func(in json.RawMessage) (any, error) { return "N" + string(in), nil },
 }
@@ -198,16 +200,20 @@ func TestRefusals(t *testing.T) {
 		violation string
 		message   string
 	}{
-		"input":           {with(func(a *plan.Agent) { a.Input = keyword("HELLO", "block") }), "say hello", problem.GuardrailViolation, "GuardrailViolation", "Guardrail 'g1' failed: Blocked keywords found: ['HELLO']"},
-		"output":          {with(func(a *plan.Agent) { a.Output = keyword("final", "retry") }), "hello", problem.GuardrailViolation, "GuardrailViolation", "Guardrail 'g1' failed: Blocked keywords found: ['final']"},
-		"tool result":     {with(func(a *plan.Agent) { a.ToolResult = keyword("hit", "escalate") }), "search", problem.GuardrailViolation, "ToolResultGuardrailViolation", "Tool result guardrail 'g1' failed: Blocked keywords found: ['hit']"},
-		"revise at tool":  {with(func(a *plan.Agent) { a.ToolResult = keyword("hit", "revise") }), "search", problem.GuardrailViolation, "ToolResultGuardrailViolation", "Tool result guardrail 'g1' failed: Blocked keywords found: ['hit']"},
-		"denied name":     {with(func(a *plan.Agent) { a.Exclude = []string{"web_search"}; a.Tools = []string{"other"} }), "search", problem.GuardrailViolation, "ToolMiddlewareViolation", "Tool 'web_search' is explicitly denied."},
-		"denied domain":   {with(func(a *plan.Agent) { a.Permissions = &plan.Permissions{DeniedDomains: []string{"example.org"}} }), "https://a.example.org/search", problem.GuardrailViolation, "ToolMiddlewareViolation", "Tool 'web_search' call targets denied domain 'a.example.org'."},
-		"max iterations":  {plan.Agent{Strategy: "simple", MaxIterations: -1}, "x", problem.InvalidRequest, "", "RunConfig.max_iterations must be an int >= 1, got -1"},
-		"temperature":     {plan.Agent{Strategy: "simple", Temperature: new(-1.0)}, "x", problem.InvalidRequest, "", "RunConfig.temperature must be a finite number >= 0, got -1.0"},
-		"function":        {with(func(a *plan.Agent) { a.Input = []plan.Guardrail{{ID: "f", Type: "function", Ref: &plan.Ref{Bucket: "functions", Name: "long"}}} }), "a text that is too long", problem.GuardrailViolation, "GuardrailViolation", "Guardrail 'f' failed: None"},
-		"reviewer":        {with(func(a *plan.Agent) { a.Output = []plan.Guardrail{{ID: "r", Type: "agent", Ref: &plan.Ref{Bucket: "agents", Name: "reviewer"}}} }), "x", problem.GuardrailViolation, "GuardrailViolation", ""},
+		"input":          {with(func(a *plan.Agent) { a.Input = keyword("HELLO", "block") }), "say hello", problem.GuardrailViolation, "GuardrailViolation", "Guardrail 'g1' failed: Blocked keywords found: ['HELLO']"},
+		"output":         {with(func(a *plan.Agent) { a.Output = keyword("final", "retry") }), "hello", problem.GuardrailViolation, "GuardrailViolation", "Guardrail 'g1' failed: Blocked keywords found: ['final']"},
+		"tool result":    {with(func(a *plan.Agent) { a.ToolResult = keyword("hit", "escalate") }), "search", problem.GuardrailViolation, "ToolResultGuardrailViolation", "Tool result guardrail 'g1' failed: Blocked keywords found: ['hit']"},
+		"revise at tool": {with(func(a *plan.Agent) { a.ToolResult = keyword("hit", "revise") }), "search", problem.GuardrailViolation, "ToolResultGuardrailViolation", "Tool result guardrail 'g1' failed: Blocked keywords found: ['hit']"},
+		"denied name":    {with(func(a *plan.Agent) { a.Exclude = []string{"web_search"}; a.Tools = []string{"other"} }), "search", problem.GuardrailViolation, "ToolMiddlewareViolation", "Tool 'web_search' is explicitly denied."},
+		"denied domain":  {with(func(a *plan.Agent) { a.Permissions = &plan.Permissions{DeniedDomains: []string{"example.org"}} }), "https://a.example.org/search", problem.GuardrailViolation, "ToolMiddlewareViolation", "Tool 'web_search' call targets denied domain 'a.example.org'."},
+		"max iterations": {plan.Agent{Strategy: "simple", MaxIterations: -1}, "x", problem.InvalidRequest, "", "RunConfig.max_iterations must be an int >= 1, got -1"},
+		"temperature":    {plan.Agent{Strategy: "simple", Temperature: new(-1.0)}, "x", problem.InvalidRequest, "", "RunConfig.temperature must be a finite number >= 0, got -1.0"},
+		"function": {with(func(a *plan.Agent) {
+			a.Input = []plan.Guardrail{{ID: "f", Type: "function", Ref: &plan.Ref{Bucket: "functions", Name: "long"}}}
+		}), "a text that is too long", problem.GuardrailViolation, "GuardrailViolation", "Guardrail 'f' failed: None"},
+		"reviewer": {with(func(a *plan.Agent) {
+			a.Output = []plan.Guardrail{{ID: "r", Type: "agent", Ref: &plan.Ref{Bucket: "agents", Name: "reviewer"}}}
+		}), "x", problem.GuardrailViolation, "GuardrailViolation", ""},
 		"agent as a tool": {with(func(a *plan.Agent) { a.Tools, a.Include = []string{"helper"}, []string{"helper"} }), "x", "", "", ""},
 	}
 	for name, tt := range tests {

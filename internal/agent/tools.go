@@ -69,6 +69,7 @@ func (s *session) callTools(ctx context.Context, turn int64, calls []run.ToolCal
 	results := make([]tool.Outcome, len(calls))
 	errs := make([]error, len(calls))
 	usages := make([]*run.Usage, len(calls))
+	s.toolCalls += len(calls)
 	one := func(i int) {
 		if malformed[i] {
 			results[i] = tool.Failure("The arguments were not a JSON object.")
