@@ -12,9 +12,11 @@ import (
 	"github.com/kneo-go/kneo/internal/contract"
 	"github.com/kneo-go/kneo/internal/errmap"
 	"github.com/kneo-go/kneo/internal/inproc"
+	"github.com/kneo-go/kneo/internal/service"
 	"github.com/kneo-go/kneo/internal/telemetry"
 	"github.com/kneo-go/kneo/internal/transport/gateway"
 	"github.com/kneo-go/kneo/internal/transport/interceptor"
+	"github.com/kneo-go/kneo/internal/transport/openapi"
 	"github.com/kneo-go/kneo/internal/transport/rpc"
 	"github.com/kneo-go/kneo/internal/transport/server"
 	"github.com/kneo-go/kneo/internal/validate"
@@ -46,13 +48,17 @@ func (a *App) buildTransport(keys *auth.Authenticator) error {
 	if err != nil {
 		return err
 	}
-	plain := map[string]http.Handler{}
+	document, err := openapi.Document(openapi.Options{Contract: facts, Version: service.ServiceVersion, Metrics: a.cfg.Observe.Metrics})
+	if err != nil {
+		return err
+	}
+	plain := map[string]http.Handler{"/openapi.json": openapi.Handler(document), "/docs": openapi.Docs(), "/redoc": openapi.Docs()}
 	if a.cfg.Observe.Metrics {
 		plain["/metrics"] = a.metrics.Handler(a.queueNumbers, func(w http.ResponseWriter, _ *http.Request, err error) { errmap.WriteError(w, err) })
 	}
 	a.server, err = server.New(server.Options{
-		Addr: a.address(), GRPCAddr: a.cfg.Listen.GRPCAddr, TLS: server.TLS{CertFile: a.cfg.Listen.CertFile, KeyFile: a.cfg.Listen.KeyFile},
-		HTTP:  server.Handler(server.HandlerOptions{API: api, Plain: plain, MaxBody: a.cfg.Limits.BodyBytes, AccessLog: access, Logger: a.log, Now: a.now}),
+		Addr: a.address(), GRPCAddr: a.cfg.Listen.GRPCAddr, TLS: server.TLS{CertFile: a.cfg.Listen.CertFile, KeyFile: a.cfg.Listen.KeyFile, ClientCAFile: a.cfg.Listen.ClientCAFile},
+		HTTP:  server.Handler(server.HandlerOptions{API: api, Plain: plain, MaxBody: a.cfg.Limits.BodyBytes, Origins: a.cfg.Listen.Origins, AccessLog: access, Logger: a.log, Now: a.now}),
 		Unary: chain.Unary(), Stream: chain.Stream(), Register: a.register, MaxBytes: int(a.cfg.Limits.BodyBytes), Stopping: api.EndStreams, Logger: a.log,
 	})
 	return err

@@ -90,6 +90,10 @@ type Listen struct {
 	GRPCAddr string
 	CertFile string
 	KeyFile  string
+	// ClientCAFile, when set, requires client certificates signed by one of its authorities.
+	ClientCAFile string
+	// Origins are the web origins that browsers may call from.
+	Origins []string
 }
 
 // Retry is a policy for calls to something outside.

@@ -142,6 +142,8 @@ var listenSettings = []Setting{
 	{Name: "KNEO_SERV_GRPC_ADDR", Type: "text", Group: groupListen, Help: "Separate address for gRPC; blank means the shared port.", apply: text(func(c *Config) *string { return &c.Listen.GRPCAddr })},
 	{Name: nameTLSCert, Type: "path", Group: groupListen, Help: "Certificate chain of the listeners; set together with the key.", apply: text(func(c *Config) *string { return &c.Listen.CertFile })},
 	{Name: nameTLSKey, Type: "path", Group: groupListen, Help: "Private key of the listeners.", apply: text(func(c *Config) *string { return &c.Listen.KeyFile })},
+	{Name: "KNEO_SERV_TLS_CLIENT_CA_FILE", Type: "path", Group: groupListen, Help: "Authorities whose client certificates are required; needs a certificate.", apply: text(func(c *Config) *string { return &c.Listen.ClientCAFile })},
+	{Name: "KNEO_SERV_CORS_ORIGINS", Type: "list", Group: groupListen, Help: "Web origins that browsers may call from, or *; blank means none.", apply: list(func(c *Config) *[]string { return &c.Listen.Origins })},
 }
 
 // retry declares the four settings of one retry policy.
