@@ -111,11 +111,24 @@ func Rebuild(p *plan.Plan, target, input string, entries []run.Entry) (Rebuilt, 
 		}
 		out.Events = append(out.Events, s.Events()...)
 		if flushed {
-			out.Events = nil
+			out.Events = unstored(out.Events, e.Kind)
 		}
 	}
 	out.Events = append(out.Events, s.Events()...)
 	return out, nil
+}
+
+// unstored returns the events that a commit left for the next one: those after the last row that carries events. A pause or an end carries all.
+func unstored(events []Event, kind run.EntryKind) []Event {
+	if kind != run.EntryStep {
+		return nil
+	}
+	for i := len(events) - 1; i >= 0; i-- {
+		if k := events[i].Kind; k == StepCompleted || k == StepFailed {
+			return events[i+1:]
+		}
+	}
+	return events
 }
 
 // undoneEntries marks what a reopened task takes back.

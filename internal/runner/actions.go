@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime/debug"
 
 	"github.com/kneo-go/kneo/internal/agent"
 	"github.com/kneo-go/kneo/internal/engine"
 	"github.com/kneo-go/kneo/internal/id"
 	"github.com/kneo-go/kneo/internal/problem"
+	"github.com/kneo-go/kneo/internal/run"
 	"github.com/kneo-go/kneo/internal/store"
 )
 
@@ -16,7 +18,22 @@ import (
 func (l *leg) perform(ctx context.Context, a engine.Action) (engine.Result, error) {
 	calls := &stepCalls{journal: l.journal, runID: l.row.ID}
 	res := engine.Result{Key: a.Key}
-	var err error
+	err := l.try(ctx, a, calls, &res)
+	res.Usage = calls.spent()
+	if err == nil {
+		return res, nil
+	}
+	return l.failedAction(ctx, res, err)
+}
+
+// try does the action; a panic of user code is a failure of the step.
+func (l *leg) try(ctx context.Context, a engine.Action, calls *stepCalls, res *engine.Result) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.Log.ErrorContext(ctx, "step panicked", "run_id", l.row.ID, "step", a.Key, "panic", p, "stack", string(debug.Stack()))
+			err = &run.StepError{Type: run.FailStep, Message: "The step failed unexpectedly."}
+		}
+	}()
 	switch a.Kind {
 	case engine.RunAgent:
 		res.Agent, err = l.runAgent(ctx, a, calls)
@@ -25,13 +42,9 @@ func (l *leg) perform(ctx context.Context, a engine.Action) (engine.Result, erro
 	case engine.CheckStep:
 		res.Output, err = l.checkStep(ctx, a, calls)
 	default:
-		return res, problem.New(problem.Internal, "unknown action %q", a.Kind)
+		err = problem.New(problem.Internal, "unknown action %q", a.Kind)
 	}
-	res.Usage = calls.spent()
-	if err == nil {
-		return res, nil
-	}
-	return l.failedAction(ctx, res, err)
+	return err
 }
 
 func (l *leg) failedAction(ctx context.Context, res engine.Result, err error) (engine.Result, error) {

@@ -257,7 +257,6 @@ func (l *leg) humanResumed(e *engine.Event) {
 	}
 	l.row.Progress = l.counters(nil)
 	l.checkpoint(run.CheckpointHumanResume, nil, nil, 1, l.now(), object("continuation_id", task))
-	l.live("resumed", object("continuation_id", task))
 }
 
 // trace appends one trace event, up to the limit.

@@ -250,7 +250,8 @@ func (l *leg) interrupted(ctx context.Context, err error) Outcome {
 	case cause != nil:
 		return l.giveBack(ctx)
 	}
-	return l.broken(ctx, err)
+	l.Log.ErrorContext(ctx, "leg could not be stored", "run_id", l.row.ID, "error", err)
+	return Outcome{Run: l.row, Status: l.row.Status, Err: err}
 }
 
 // superseded answers with what another executor or a cancellation stored.
@@ -299,23 +300,28 @@ func (l *leg) timeOut(ctx context.Context) Outcome {
 	return out
 }
 
-// broken reports a failure of the platform. The lease lapses and the run is tried again from its journal, except for a plan or journal that
-// cannot be read, which fails the run.
+// unreadableError says that the plan or the journal of a run cannot be used, now or later.
+type unreadableError struct{ cause error }
+
+func (e *unreadableError) Error() string { return e.cause.Error() }
+
+func (e *unreadableError) Unwrap() error { return e.cause }
+
+// broken ends a leg that could not begin. A plan or journal that cannot be used fails the run; after any other failure the lease lapses and
+// the run is tried again.
 func (l *leg) broken(ctx context.Context, err error) Outcome {
 	l.Log.ErrorContext(ctx, "run could not be executed", "run_id", l.row.ID, "error", err)
-	if errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
-		return Outcome{Run: l.row, Status: l.row.Status, Err: err}
+	var unreadable *unreadableError
+	p := problem.As(err)
+	invalid := p != nil && p.Code == problem.SpecInvalid
+	if !invalid && !errors.As(err, &unreadable) {
+		return l.interrupted(ctx, err)
 	}
-	if l.state == nil {
-		l.state = engine.New(l.row.Target, l.row.Input)
+	f := &engine.Failure{Type: run.FailInternal, Message: "The run could not be executed."}
+	if invalid {
+		f.Type, f.Message = run.FailSpecInvalid, p.Message
 	}
-	f := failureOf(err)
-	if problem.As(err) == nil {
-		f.Type, f.Message = run.FailInternal, "The run could not be executed."
-	}
-	if p := problem.As(err); p != nil && p.Code == problem.SpecInvalid {
-		f.Type = run.FailSpecInvalid
-	}
+	l.state = engine.New(l.row.Target, l.row.Input)
 	l.state.Status, l.state.Failure = run.Failed, f
 	return l.finish(ctx)
 }

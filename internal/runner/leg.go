@@ -109,12 +109,12 @@ func (l *leg) open(ctx context.Context) error {
 	}
 	rebuilt, err := engine.Rebuild(p, l.row.Target, l.row.Input, entries)
 	if err != nil {
-		return err
+		return &unreadableError{err}
 	}
 	l.state, l.humanKey = rebuilt.State, rebuilt.HumanKey
 	l.resumed = l.humanKey != ""
 	if err := l.journal.load(rebuilt.Calls, rebuilt.Answers); err != nil {
-		return err
+		return &unreadableError{err}
 	}
 	l.take(rebuilt.Events)
 	return nil

@@ -14,8 +14,8 @@ import (
 	"github.com/kneo-go/kneo/internal/store"
 )
 
-// ResumeLeg is the leg that follows an answer to a human task. The caller adds Owner, Lease, Claim and Audit.
-func ResumeLeg(r run.Run, t run.HumanTask, d engine.Decision, by string, now time.Time) (store.StartLeg, error) {
+// ResumeLeg is the queued leg that follows an answer to a human task which the platform gave itself. The caller adds Audit.
+func ResumeLeg(t run.HumanTask, d engine.Decision, by string, now time.Time) (store.StartLeg, error) {
 	entry, err := engine.HumanEntry(t.StepKey, id.New(), &d)
 	if err != nil {
 		return store.StartLeg{}, err
@@ -24,40 +24,14 @@ func ResumeLeg(r run.Run, t run.HumanTask, d engine.Decision, by string, now tim
 	if err != nil {
 		return store.StartLeg{}, err
 	}
-	r.Status, r.UpdatedAt, r.CompletedAt = run.Running, now, nil
 	return store.StartLeg{
-		RunID: r.ID, From: run.Blocked, Mode: run.ModeInline, Reply: run.ReplyResume,
-		Progress: store.Progress{Run: &r, Entries: []run.Entry{entry}},
-		Task:     &store.TaskDecision{ID: t.ID, State: run.TaskDecided, DecidedBy: by, Decision: body, At: now},
-	}, nil
-}
-
-// ContinueLeg is the leg that goes on with a failed run from its last good point. history are all its checkpoints. The caller adds Owner,
-// Lease, Claim and Audit.
-func ContinueLeg(r run.Run, history []run.Checkpoint, now time.Time) store.StartLeg {
-	context := record.ReplayContextOf(&r, history)
-	r.Status, r.UpdatedAt, r.CompletedAt = run.Running, now, nil
-	if context.FailedStep != nil {
-		r.CurrentStepID = context.FailedStep
-	}
-	row := run.Checkpoint{
-		ID: id.New(), RunID: r.ID, Type: run.CheckpointReplayContext, WorkflowName: r.WorkflowName, Iteration: 1, State: record.State(&r),
-		TraceEvents: json.RawMessage(`[]`), Metadata: context.JSON(), CreatedAt: now,
-	}
-	return store.StartLeg{
-		RunID: r.ID, From: run.Failed, Mode: run.ModeInline, Reply: run.ReplyContinue,
+		RunID: t.RunID, From: run.Blocked, Mode: run.ModeQueued, Reply: run.ReplyResume,
 		Progress: store.Progress{
-			Run: &r, Entries: []run.Entry{engine.ContinueEntry(id.New())}, Checkpoints: []run.Checkpoint{row},
-			Events: []run.Event{{Kind: "started", Data: json.RawMessage(`{"status":"running","continued":true}`), CreatedAt: now}},
+			Entries: []run.Entry{entry},
+			Events:  []run.Event{{Kind: "resumed", Data: object("continuation_id", t.ID, "decision", d.Decision), CreatedAt: now}},
 		},
-	}
-}
-
-// Cancel is the progress that cancels a run.
-func Cancel(r run.Run, now time.Time) store.Progress {
-	const reason = "Run cancellation requested."
-	return terminal(r, run.Cancelled, run.Failure{Message: reason, Type: run.FailCancelled}, run.CheckpointRunCancelled,
-		json.RawMessage(`{"reason":"`+reason+`","requested":true}`), now)
+		Task: &store.TaskDecision{ID: t.ID, State: run.TaskDecided, DecidedBy: by, Decision: body, At: now},
+	}, nil
 }
 
 // TimeOut is the progress that ends a run whose deadline has passed.
@@ -143,30 +117,6 @@ func terminal(r run.Run, status run.Status, f run.Failure, kind string, metadata
 		Kind: string(status), Data: object("status", string(status), "error_type", f.Type, "error", redacted(f.Message)), CreatedAt: now,
 	}}
 	return p
-}
-
-// RunStarted is the first checkpoint of a run and its first live event, for CreateRun.
-func RunStarted(r run.Run, queued bool) (run.Checkpoint, run.Event) {
-	state := r
-	state.Status = run.Running
-	m := &members{}
-	m.str("target", r.Target)
-	m.raw("environment", run.AppendOptional(nil, r.Environment))
-	if r.TimeoutSeconds != nil {
-		m.raw("timeout_seconds", strconv.AppendFloat(nil, *r.TimeoutSeconds, 'f', -1, 64))
-	} else {
-		m.raw("timeout_seconds", nil)
-	}
-	m.raw("deadline_at", run.AppendEpoch(nil, r.DeadlineAt))
-	c := run.Checkpoint{
-		ID: id.New(), RunID: r.ID, Type: run.CheckpointRunStarted, Iteration: 1, State: record.State(&state), TraceEvents: json.RawMessage(`[]`),
-		Metadata: m.bytes(), CreatedAt: r.CreatedAt,
-	}
-	kind, status := "started", "running"
-	if queued {
-		kind, status = "queued", "queued"
-	}
-	return c, run.Event{Kind: kind, Data: object("status", status), CreatedAt: r.CreatedAt}
 }
 
 // DeadLetter fails a claimed run that was claimed more often than allowed, without executing it.
