@@ -13,8 +13,10 @@ import (
 	"github.com/kneo-go/kneo/internal/llm"
 	"github.com/kneo-go/kneo/internal/llm/catalog"
 	"github.com/kneo-go/kneo/internal/llm/exchange"
+	"github.com/kneo-go/kneo/internal/plan"
 	"github.com/kneo-go/kneo/internal/secret"
 	"github.com/kneo-go/kneo/internal/tool"
+	"github.com/kneo-go/kneo/internal/tool/builtin"
 	"github.com/kneo-go/kneo/internal/tool/mcp"
 )
 
@@ -32,6 +34,11 @@ type execution struct {
 func newExecution(cfg *config.Config, version string, log *slog.Logger, inlineKey func(ctx context.Context, digest, component string) (string, error)) (*execution, error) {
 	e := &execution{dispatcher: dispatch.New(dispatch.Config{Now: clock.System{}.Now, NewID: id.New})}
 	e.handlers = handler.NewRegistry(e.dispatcher)
+	if cfg.Specs.ExampleTools {
+		if err := builtin.Register(e.handlers, clock.System{}.Now); err != nil {
+			return nil, err
+		}
+	}
 	secrets := secret.Env{}
 	e.servers = mcp.New(mcp.Options{
 		Retries: int(cfg.MCP.Retries), Backoff: cfg.MCP.Backoff, Timeout: cfg.MCP.Timeout, RetryOnTimeout: cfg.MCP.RetryOnTimeout,
@@ -45,10 +52,18 @@ func newExecution(cfg *config.Config, version string, log *slog.Logger, inlineKe
 	var err error
 	e.loop, err = agent.New(agent.Config{
 		Models: e.models, Tools: &tool.Executor{Handlers: e.handlers, Remote: e.servers}, Handlers: e.handlers, InlineKey: inlineKey,
-		TokenBudget: cfg.Specs.TokenBudget, Logger: log,
+		TokenBudget: cfg.Specs.TokenBudget, Builtin: exampleTools(cfg), Logger: log,
 	})
 	e.functions = functions{e.handlers}
 	return e, err
+}
+
+// exampleTools are the tools that every spec may name, unless the deployment turns them off (decision X15).
+func exampleTools(cfg *config.Config) map[string]*plan.Tool {
+	if !cfg.Specs.ExampleTools {
+		return nil
+	}
+	return builtin.Tools()
 }
 
 // toolNames lists the registered tools that specs may use without declaring a server.

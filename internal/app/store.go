@@ -15,9 +15,13 @@ func OpenStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (store
 	if cfg.Storage.DatabaseURL != "" {
 		return openPostgres(ctx, cfg, log)
 	}
-	return sqlite.New(ctx, sqlite.Options{
+	s, err := sqlite.New(ctx, sqlite.Options{
 		Path: cfg.Storage.SQLitePath, Normal: cfg.Storage.Synchronous == "NORMAL", Limits: checkpointLimits(cfg), Logger: log,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func checkpointLimits(cfg *config.Config) codec.Limits {
