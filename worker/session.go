@@ -23,8 +23,11 @@ import (
 // Run connects to the server and serves calls until the context ends; it then takes no further calls, answers those in progress and returns
 // nil. A lost connection is opened again. An error means that the server will not take this worker, or that a handler was registered wrongly.
 func (w *Worker) Run(ctx context.Context, conn grpc.ClientConnInterface) error {
-	if w.err != nil {
+	switch {
+	case w.err != nil:
 		return w.err
+	case len(w.order) == 0:
+		return errors.New("worker: no handlers are registered")
 	}
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 15*time.Second

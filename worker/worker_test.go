@@ -194,7 +194,7 @@ func TestRefusedRegistration(t *testing.T) {
 	if err := w.Run(t.Context(), s.conn); err == nil {
 		t.Error("no handlers: no error")
 	}
-	w.Function("m.f", nil)
+	w.Handle(worker.Handler{Name: "m.f", Kind: worker.KindFunction}, nil)
 	if err := w.Run(t.Context(), s.conn); err == nil {
 		t.Error("nil function: no error")
 	}
