@@ -167,4 +167,6 @@ def test_service_url_starts_the_command(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=15, check=False, env={**os.environ, "PYTHONPATH": str(HERE.parent / "src")},
     )
     assert done.stdout.split() == [
-        "worker", "python", "--python", sys.executable, "--service-url", "http://h", "--module", "m", "--max-concurrency", "16", "--name", "n"]
+        "worker", "python", "--python", sys.executable, "--service-url", "http://h", "--module", "m",
+        "--max-concurrency", "16", "--name", "n",
+    ]

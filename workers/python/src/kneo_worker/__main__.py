@@ -20,7 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kneo-worker", description="Serve Python functions to a Kneo server.")
     parser.add_argument("--module", action="append", default=[], metavar="PKG.MOD", help="serve the functions of this module or package")
     parser.add_argument("--handler", action="append", default=[], metavar="PKG.MOD.NAME", help="serve this one function")
-    parser.add_argument("--path", action="append", default=[], metavar="DIR", help="import from this folder too (the working directory always)")
+    parser.add_argument("--path", action="append", default=[], metavar="DIR", help="import from this folder too")
     parser.add_argument("--max-concurrency", type=int, default=16, metavar="N", help="calls at the same time (default 16)")
     parser.add_argument("--name", default=f"{socket.gethostname()}:{os.getpid()}", help="name of this worker for people")
     parser.add_argument("--service-url", metavar="URL", help="the server; without it the messages go over stdin and stdout")
