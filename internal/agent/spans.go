@@ -155,3 +155,32 @@ func (l Observers) each(ctx context.Context, start func(context.Context, Observe
 		}
 	}
 }
+
+// Counts is an Observer that counts finished calls by kind ("model" or "tool"), name and outcome ("ok", "failed" or a provider's error class). Models
+// are named by their provider and all tools alike, because specs can invent names without end.
+type Counts func(kind, name, outcome string)
+
+// Agent implements Observer.
+func (Counts) Agent(ctx context.Context, _ Observation) (context.Context, func(Done)) {
+	return ctx, func(Done) {}
+}
+
+// Model implements Observer.
+func (c Counts) Model(ctx context.Context, o Observation) (context.Context, func(Done)) {
+	return ctx, func(d Done) { c("model", o.Provider, outcome(d)) }
+}
+
+// Tool implements Observer.
+func (c Counts) Tool(ctx context.Context, _ Observation) (context.Context, func(Done)) {
+	return ctx, func(d Done) { c("tool", "tool", outcome(d)) }
+}
+
+func outcome(d Done) string {
+	if e := llm.AsError(d.Err); e != nil {
+		return string(e.Class)
+	}
+	if d.Err != nil || d.Failed {
+		return "failed"
+	}
+	return "ok"
+}
