@@ -31,7 +31,7 @@ type execution struct {
 }
 
 // newExecution builds it; inlineKey finds keys that specs carry themselves.
-func newExecution(cfg *config.Config, version string, log *slog.Logger, inlineKey func(ctx context.Context, digest, component string) (string, error)) (*execution, error) {
+func newExecution(cfg *config.Config, version string, log *slog.Logger, watch agent.Observer, inlineKey func(ctx context.Context, digest, component string) (string, error)) (*execution, error) {
 	e := &execution{dispatcher: dispatch.New(dispatch.Config{Now: clock.System{}.Now, NewID: id.New})}
 	e.handlers = handler.NewRegistry(e.dispatcher)
 	if cfg.Specs.ExampleTools {
@@ -52,7 +52,7 @@ func newExecution(cfg *config.Config, version string, log *slog.Logger, inlineKe
 	var err error
 	e.loop, err = agent.New(agent.Config{
 		Models: e.models, Tools: &tool.Executor{Handlers: e.handlers, Remote: e.servers}, Handlers: e.handlers, InlineKey: inlineKey,
-		TokenBudget: cfg.Specs.TokenBudget, Builtin: exampleTools(cfg), Logger: log,
+		TokenBudget: cfg.Specs.TokenBudget, Builtin: exampleTools(cfg), Observer: watch, Logger: log,
 	})
 	e.functions = functions{e.handlers}
 	return e, err

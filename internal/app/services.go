@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/kneo-go/kneo/internal/agent"
 	"github.com/kneo-go/kneo/internal/clock"
 	"github.com/kneo-go/kneo/internal/id"
 	"github.com/kneo-go/kneo/internal/plan"
@@ -21,7 +22,7 @@ func (a *App) buildServices() error {
 	inlineKey := func(ctx context.Context, digest, component string) (string, error) {
 		return a.use.specs.InlineKey(ctx, digest, component)
 	}
-	if a.execution, err = newExecution(&a.cfg, a.o.Version, a.log, inlineKey); err != nil {
+	if a.execution, err = newExecution(&a.cfg, a.o.Version, a.log, a.agentObserver(), inlineKey); err != nil {
 		return err
 	}
 	compiler, err := a.compiler()
@@ -76,4 +77,10 @@ func (a *App) auditLog() *slog.Logger {
 		return nil
 	}
 	return a.log
+}
+
+// agentObserver writes spans and counts calls.
+func (a *App) agentObserver() agent.Observer {
+	spans := agent.NewSpans(a.tracing.Provider, agent.SpanOptions{RecordArguments: a.cfg.Observe.OTelArguments, RecordResults: a.cfg.Observe.OTelResults})
+	return agent.Observers{spans, agent.Counts(a.metrics.Call)}
 }
