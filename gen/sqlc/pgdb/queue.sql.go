@@ -304,7 +304,9 @@ UPDATE run_queue SET
     lease_until = coalesce($1::timestamptz, clock_timestamp()) + $2::bigint * interval '1 microsecond'
 WHERE run_id IN (
     SELECT q.run_id FROM run_queue q
-    WHERE q.run_id = ANY($3::text[]) AND q.is_open AND q.lease_owner = ANY($4::text[]) ORDER BY q.run_id FOR UPDATE SKIP LOCKED
+    WHERE q.is_open AND q.lease_owner = ANY($3::text[])
+      AND (q.run_id, q.attempt) IN (SELECT unnest($4::text[]), unnest($5::bigint[]))
+    ORDER BY q.run_id FOR UPDATE SKIP LOCKED
 )
 RETURNING run_id
 `
@@ -312,16 +314,18 @@ RETURNING run_id
 type ExtendLeasesParams struct {
 	Now         *time.Time
 	LeaseMicros int64
-	Ids         []string
 	Owners      []string
+	Ids         []string
+	Attempts    []int64
 }
 
 func (q *Queries) ExtendLeases(ctx context.Context, arg ExtendLeasesParams) ([]string, error) {
 	rows, err := q.db.Query(ctx, extendLeases,
 		arg.Now,
 		arg.LeaseMicros,
-		arg.Ids,
 		arg.Owners,
+		arg.Ids,
+		arg.Attempts,
 	)
 	if err != nil {
 		return nil, err

@@ -94,7 +94,9 @@ UPDATE run_queue SET
     lease_until = coalesce(sqlc.narg('now')::timestamptz, clock_timestamp()) + sqlc.arg('lease_micros')::bigint * interval '1 microsecond'
 WHERE run_id IN (
     SELECT q.run_id FROM run_queue q
-    WHERE q.run_id = ANY(sqlc.arg('ids')::text[]) AND q.is_open AND q.lease_owner = ANY(sqlc.arg('owners')::text[]) ORDER BY q.run_id FOR UPDATE SKIP LOCKED
+    WHERE q.is_open AND q.lease_owner = ANY(sqlc.arg('owners')::text[])
+      AND (q.run_id, q.attempt) IN (SELECT unnest(sqlc.arg('ids')::text[]), unnest(sqlc.arg('attempts')::bigint[]))
+    ORDER BY q.run_id FOR UPDATE SKIP LOCKED
 )
 RETURNING run_id;
 

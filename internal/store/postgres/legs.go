@@ -1,0 +1,283 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kneo-go/kneo/gen/sqlc/pgdb"
+	"github.com/kneo-go/kneo/internal/run"
+	"github.com/kneo-go/kneo/internal/store"
+	"github.com/kneo-go/kneo/internal/store/dbtype"
+	"github.com/kneo-go/kneo/internal/store/rows"
+)
+
+// leaseLost turns "no row matched the fence" into the port's error.
+func leaseLost(f run.Fence, err error) error {
+	if err = failure(err); errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%w: run %s, attempt %d", store.ErrLeaseLost, f.RunID, f.Attempt)
+	}
+	return err
+}
+
+// RecordCall implements store.Legs.
+func (s *Store) RecordCall(ctx context.Context, f run.Fence, p store.Progress) error {
+	return s.advance(ctx, f, p)
+}
+
+// CommitStep implements store.Legs.
+func (s *Store) CommitStep(ctx context.Context, f run.Fence, p store.Progress) error {
+	return s.advance(ctx, f, p)
+}
+
+func (s *Store) advance(ctx context.Context, f run.Fence, p store.Progress) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		add := grown(p)
+		row, err := t.q.AdvanceLeg(ctx, pgdb.AdvanceLegParams{
+			Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal, RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
+		})
+		if err != nil {
+			return leaseLost(f, err)
+		}
+		return s.applyProgress(ctx, t, f.RunID, counters{row.CheckpointSeq, row.EventSeq, row.JournalSeq}, p)
+	})
+}
+
+// StartClaimed implements store.Legs.
+func (s *Store) StartClaimed(ctx context.Context, f run.Fence, p store.Progress) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		add := grown(p)
+		row, err := t.q.StartClaimedLeg(ctx, pgdb.StartClaimedLegParams{
+			Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal, RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
+		})
+		if err != nil {
+			return leaseLost(f, err)
+		}
+		return s.applyProgress(ctx, t, f.RunID, counters{row.CheckpointSeq, row.EventSeq, row.JournalSeq}, p)
+	})
+}
+
+// BlockRun implements store.Legs.
+func (s *Store) BlockRun(ctx context.Context, f run.Fence, e store.EndLeg) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error { return s.endLeg(ctx, t, f, e) })
+}
+
+// FinishRun implements store.Legs.
+func (s *Store) FinishRun(ctx context.Context, f run.Fence, e store.EndLeg) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := s.endLeg(ctx, t, f, e); err != nil {
+			return err
+		}
+		now := s.now()
+		if err := t.later.CancelTasks(ctx, pgdb.CancelTasksParams{DecidedAt: &now, RunID: f.RunID}); err != nil {
+			return fmt.Errorf("close tasks: %w", err)
+		}
+		return nil
+	})
+}
+
+func (s *Store) endLeg(ctx context.Context, t *tx, f run.Fence, e store.EndLeg) error {
+	now := s.now()
+	add := grown(e.Progress)
+	state := rows.QueueDone
+	if e.Run != nil {
+		state = rows.ClosedState(e.Run.Status)
+	}
+	row, err := t.q.CloseLeg(ctx, pgdb.CloseLegParams{
+		State: state, Now: s.at(), Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal,
+		RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
+	})
+	if err != nil {
+		return leaseLost(f, err)
+	}
+	for _, task := range e.Tasks {
+		if err := s.insertTask(ctx, t, f.RunID, task); err != nil {
+			return err
+		}
+	}
+	if e.Reopen != "" {
+		n, err := t.q.ReopenTask(ctx, pgdb.ReopenTaskParams{ID: e.Reopen, RunID: f.RunID})
+		if err != nil {
+			return fmt.Errorf("reopen task: %w", err)
+		}
+		if n == 0 {
+			return fmt.Errorf("%w: task %s", store.ErrNotFound, e.Reopen)
+		}
+	}
+	if err := s.completeKeys(ctx, t, f.RunID, e, now); err != nil {
+		return err
+	}
+	return s.applyProgress(ctx, t, f.RunID, counters{row.CheckpointSeq, row.EventSeq, row.JournalSeq}, e.Progress)
+}
+
+func (s *Store) completeKeys(ctx context.Context, t *tx, runID string, e store.EndLeg, now time.Time) error {
+	var err error
+	if e.Response == nil {
+		err = t.later.DropOpenKeys(ctx, runID)
+	} else {
+		err = t.later.CompleteKeys(ctx, pgdb.CompleteKeysParams{
+			Response: dbtype.JSON(e.Response), StatusCode: int64(e.StatusCode), UpdatedAt: now, RunID: runID,
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("complete idempotency record: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) insertTask(ctx context.Context, t *tx, runID string, task run.HumanTask) error {
+	task.RunID = runID
+	if task.State == "" {
+		task.State = run.TaskPending
+	}
+	if task.CreatedAt.IsZero() {
+		task.CreatedAt = s.now()
+	}
+	if err := t.later.InsertTask(ctx, pgdb.InsertTaskParams(rows.FromTask(task))); err != nil {
+		return fmt.Errorf("insert task: %w", err)
+	}
+	return nil
+}
+
+// ResumeRun implements store.Legs.
+func (s *Store) ResumeRun(ctx context.Context, l store.StartLeg) (run.Claimed, error) {
+	return s.startLeg(ctx, l)
+}
+
+// ContinueRun implements store.Legs.
+func (s *Store) ContinueRun(ctx context.Context, l store.StartLeg) (run.Claimed, error) {
+	return s.startLeg(ctx, l)
+}
+
+func (s *Store) startLeg(ctx context.Context, l store.StartLeg) (out run.Claimed, err error) {
+	if l.Mode == run.ModeInline {
+		if err := s.register(ctx, l.Owner); err != nil {
+			return run.Claimed{}, err
+		}
+	}
+	first := l
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		// The transaction may be repeated, so each try starts from what was given.
+		l := first
+		if err := s.claimKey(ctx, t, l.Claim, l.RunID, nil); err != nil {
+			return err
+		}
+		stored, err := s.lockRun(ctx, t, l.RunID)
+		if err != nil {
+			return err
+		}
+		if stored.Status != l.From {
+			return fmt.Errorf("%w: run %s is %s", store.ErrConflict, l.RunID, stored.Status)
+		}
+		if err := s.decide(ctx, t, l.Task); err != nil {
+			return err
+		}
+		q, err := s.openLeg(ctx, t, l, stored)
+		if err != nil {
+			return err
+		}
+		r := nextRun(stored, l, s.now())
+		l.Run = &r
+		last := counters{q.CheckpointSeq, q.EventSeq, q.JournalSeq}
+		r.CheckpointSeq, r.EventSeq, r.JournalSeq = last.checkpoint, last.event, last.journal
+		t.wake = q.LeaseOwner == nil
+		out = q.Claimed(r)
+		return s.applyProgress(ctx, t, l.RunID, last, l.Progress)
+	})
+	if err != nil {
+		return run.Claimed{}, err
+	}
+	return out, nil
+}
+
+// nextRun is the row of a run whose next leg starts: what the caller gives, on top of the columns that never change.
+func nextRun(stored run.Run, l store.StartLeg, now time.Time) run.Run {
+	if l.Run != nil {
+		return rows.Merge(stored, *l.Run)
+	}
+	next := stored
+	if l.From == run.Failed {
+		next.Status = run.Running
+		if l.Mode == run.ModeQueued {
+			next.Status = run.Queued
+		}
+		next.CompletedAt = nil
+	}
+	next.UpdatedAt = now
+	return next
+}
+
+func (s *Store) decide(ctx context.Context, t *tx, d *store.TaskDecision) error {
+	if d == nil {
+		return nil
+	}
+	at := d.At
+	if at.IsZero() {
+		at = s.now()
+	}
+	var by *string
+	if d.DecidedBy != "" {
+		by = &d.DecidedBy
+	}
+	state := d.State
+	if state == "" {
+		state = run.TaskDecided
+	}
+	n, err := t.q.DecideTask(ctx, pgdb.DecideTaskParams{State: state, DecidedAt: &at, DecidedBy: by, Decision: dbtype.JSON(d.Decision), ID: d.ID})
+	if err != nil {
+		return fmt.Errorf("decide task: %w", err)
+	}
+	if n == 0 {
+		return taskNotPending(ctx, t, d.ID)
+	}
+	return nil
+}
+
+func (s *Store) openLeg(ctx context.Context, t *tx, l store.StartLeg, stored run.Run) (rows.Queue, error) {
+	p := pgdb.OpenLegParams{
+		RunID: l.RunID, State: rows.QueueWaiting, Mode: l.Mode, Reply: l.Reply, Now: s.at(),
+		CheckpointSeq: stored.CheckpointSeq, EventSeq: stored.EventSeq, JournalSeq: stored.JournalSeq,
+	}
+	if l.Task != nil {
+		p.ResumedFrom = l.Task.ID
+	}
+	if l.Mode == run.ModeInline {
+		micros := l.Lease.Microseconds()
+		p.State, p.Attempt, p.LeaseOwner, p.LeaseMicros = rows.QueueRunning, 1, &l.Owner, &micros
+	}
+	row, err := t.q.OpenLeg(ctx, p)
+	if err = failure(err); errors.Is(err, store.ErrNotFound) {
+		return rows.Queue{}, fmt.Errorf("%w: run %s has an open leg", store.ErrConflict, l.RunID)
+	}
+	if err != nil {
+		return rows.Queue{}, fmt.Errorf("open leg: %w", err)
+	}
+	q := rows.Queue(row)
+	if add := grown(l.Progress); add != (counters{}) {
+		q.CheckpointSeq, q.EventSeq, q.JournalSeq = q.CheckpointSeq+add.checkpoint, q.EventSeq+add.event, q.JournalSeq+add.journal
+		err := t.later.BumpCounters(ctx, pgdb.BumpCountersParams{
+			CheckpointSeq: q.CheckpointSeq, EventSeq: q.EventSeq, JournalSeq: q.JournalSeq, RunID: q.RunID,
+		})
+		if err != nil {
+			return rows.Queue{}, fmt.Errorf("open leg: %w", err)
+		}
+	}
+	return q, nil
+}
+
+// ReleaseRun implements store.Legs.
+func (s *Store) ReleaseRun(ctx context.Context, f run.Fence) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		n, err := t.q.ReleaseLeg(ctx, pgdb.ReleaseLegParams{Now: s.at(), RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt})
+		if err != nil {
+			return fmt.Errorf("release run: %w", err)
+		}
+		if n == 0 {
+			return fmt.Errorf("%w: run %s, attempt %d", store.ErrLeaseLost, f.RunID, f.Attempt)
+		}
+		t.wake = true
+		t.changed = append(t.changed, f.RunID)
+		return nil
+	})
+}

@@ -1,0 +1,45 @@
+package postgres_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/kneo-go/kneo/internal/store"
+	"github.com/kneo-go/kneo/internal/store/postgres"
+	"github.com/kneo-go/kneo/internal/store/storetest"
+	"github.com/kneo-go/kneo/internal/testkit/pgtest"
+)
+
+var server *pgtest.Server
+
+func TestMain(m *testing.M) {
+	code := pgtest.Main(m, func(s *pgtest.Server) { server = s })
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func open(t testing.TB, o postgres.Options) *postgres.Store {
+	t.Helper()
+	s, err := postgres.New(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	for name, mode := range map[string]string{"Direct": "", "Pooler": "&default_query_exec_mode=cache_describe", "Exec": "&default_query_exec_mode=exec"} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T, c *storetest.Clock) store.Store {
+				return open(t, postgres.Options{DSN: server.Database(t) + mode, Now: c.Now, OwnerTTL: 24 * time.Hour})
+			})
+		})
+	}
+}

@@ -1,0 +1,164 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kneo-go/kneo/gen/sqlc/pgdb"
+	"github.com/kneo-go/kneo/internal/store"
+)
+
+// pruneRows bounds one call per table when the caller gives no limit, so that other writers never wait long.
+const pruneRows = 500
+
+// pruning deletes or counts the old rows of one kind.
+type pruning struct {
+	s      *Store
+	t      *tx
+	dry    bool
+	limit  int64
+	counts map[string]int64
+}
+
+// Prune implements store.Retention. Each kind of row is a transaction of its own.
+func (s *Store) Prune(ctx context.Context, c store.RetentionCut) (map[string]int64, error) {
+	counts := map[string]int64{}
+	steps := []struct {
+		before *time.Time
+		do     func(*pruning, context.Context, time.Time) error
+	}{
+		{c.Runs, (*pruning).runs}, {c.Checkpoints, (*pruning).checkpoints}, {c.Queue, (*pruning).queue},
+		{c.Continuations, (*pruning).tasks}, {c.Audit, (*pruning).audit}, {c.Idempotency, (*pruning).keys},
+	}
+	limit := int64(c.Limit)
+	if limit <= 0 {
+		limit = pruneRows
+	}
+	for _, step := range steps {
+		if step.before == nil {
+			continue
+		}
+		local := map[string]int64{}
+		err := s.write(ctx, func(ctx context.Context, t *tx) error {
+			clear(local)
+			return step.do(&pruning{s, t, c.DryRun, limit, local}, ctx, *step.before)
+		})
+		if err != nil {
+			return counts, fmt.Errorf("prune: %w", err)
+		}
+		for table, n := range local {
+			counts[table] += n
+		}
+	}
+	return counts, nil
+}
+
+// remove counts n rows, or runs the deletion and counts what it says.
+func (p *pruning) remove(table string, n int, del func() (int64, error)) error {
+	if n == 0 {
+		return nil
+	}
+	if p.dry {
+		p.counts[table] += int64(n)
+		return nil
+	}
+	deleted, err := del()
+	p.counts[table] += deleted
+	return err
+}
+
+func (p *pruning) runs(ctx context.Context, before time.Time) error {
+	ids, err := p.t.q.OldRuns(ctx, pgdb.OldRunsParams{Before: before, MaxRows: &p.limit})
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	if p.dry {
+		p.counts["runs"] += int64(len(ids))
+		return nil
+	}
+	for _, d := range []struct {
+		table string
+		del   func(context.Context, []string) (int64, error)
+	}{
+		{"checkpoints", p.t.q.DeleteCheckpointsOf}, {"journal", p.t.q.DeleteJournalOf}, {"run_events", p.t.q.DeleteEventsOf},
+		{"run_queue", p.t.q.DeleteQueueOf}, {"human_tasks", p.t.q.DeleteTasksOf}, {"audit_events", p.t.q.DeleteAuditOf},
+		{"runs", p.t.q.DeleteRuns},
+	} {
+		n, err := d.del(ctx, ids)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			p.counts[d.table] += n
+		}
+	}
+	n, err := p.t.q.DeleteUnusedSnapshots(ctx, before)
+	if n > 0 {
+		p.counts["snapshots"] += n
+	}
+	return err
+}
+
+func (p *pruning) checkpoints(ctx context.Context, before time.Time) error {
+	found, err := p.t.q.OldCheckpoints(ctx, pgdb.OldCheckpointsParams{Before: before, MaxRows: &p.limit})
+	if err != nil {
+		return err
+	}
+	return p.remove("checkpoints", len(found), func() (int64, error) {
+		var n int64
+		for _, row := range found {
+			deleted, err := p.t.q.DeleteCheckpoint(ctx, pgdb.DeleteCheckpointParams(row))
+			if err != nil {
+				return n, err
+			}
+			n += deleted
+		}
+		return n, nil
+	})
+}
+
+func (p *pruning) queue(ctx context.Context, before time.Time) error {
+	ids, err := p.t.q.OldQueueRows(ctx, pgdb.OldQueueRowsParams{Before: before, MaxRows: &p.limit})
+	if err != nil {
+		return err
+	}
+	return p.remove("run_queue", len(ids), func() (int64, error) { return p.t.q.DeleteQueueOf(ctx, ids) })
+}
+
+func (p *pruning) tasks(ctx context.Context, before time.Time) error {
+	ids, err := p.t.q.OldTasks(ctx, pgdb.OldTasksParams{Before: before, MaxRows: &p.limit})
+	if err != nil {
+		return err
+	}
+	return p.remove("human_tasks", len(ids), func() (int64, error) { return p.t.q.DeleteTasks(ctx, ids) })
+}
+
+func (p *pruning) audit(ctx context.Context, before time.Time) error {
+	ids, err := p.t.q.OldAudit(ctx, pgdb.OldAuditParams{Before: before, MaxRows: &p.limit})
+	if err != nil {
+		return err
+	}
+	return p.remove("audit_events", len(ids), func() (int64, error) { return p.t.q.DeleteAudit(ctx, ids) })
+}
+
+func (p *pruning) keys(ctx context.Context, before time.Time) error {
+	found, err := p.t.q.OldKeys(ctx, pgdb.OldKeysParams{Before: before, MaxRows: &p.limit})
+	if err != nil {
+		return err
+	}
+	return p.remove("idempotency_keys", len(found), func() (int64, error) {
+		var n int64
+		for _, row := range found {
+			deleted, err := p.t.q.DeleteKey(ctx, pgdb.DeleteKeyParams(row))
+			if err != nil {
+				return n, err
+			}
+			n += deleted
+		}
+		return n, nil
+	})
+}

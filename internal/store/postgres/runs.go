@@ -1,0 +1,347 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kneo-go/kneo/gen/sqlc/pgdb"
+	"github.com/kneo-go/kneo/internal/run"
+	"github.com/kneo-go/kneo/internal/store"
+	"github.com/kneo-go/kneo/internal/store/dbtype"
+	"github.com/kneo-go/kneo/internal/store/rows"
+)
+
+// CreateRun implements store.Runs.
+func (s *Store) CreateRun(ctx context.Context, c store.CreateRun) (run.Claimed, error) {
+	if c.Mode == run.ModeInline {
+		if err := s.register(ctx, c.Owner); err != nil {
+			return run.Claimed{}, err
+		}
+	}
+	var out run.Claimed
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		var err error
+		out, err = s.createRun(ctx, t, c)
+		return err
+	})
+	if err != nil {
+		return run.Claimed{}, err
+	}
+	return out, nil
+}
+
+func (s *Store) createRun(ctx context.Context, t *tx, c store.CreateRun) (run.Claimed, error) {
+	if err := s.claimKey(ctx, t, c.Claim, c.Run.ID, c.Response); err != nil {
+		return run.Claimed{}, err
+	}
+	if c.Mode == run.ModeQueued && c.MaxDepth > 0 && !c.Run.Status.Terminal() {
+		depth, err := s.depth(ctx, t, c.MaxDepth)
+		if err != nil {
+			return run.Claimed{}, fmt.Errorf("count waiting runs: %w", err)
+		}
+		if depth >= c.MaxDepth {
+			return run.Claimed{}, &store.QueueFullError{Depth: depth, Limit: c.MaxDepth}
+		}
+	}
+	if err := s.insertSnapshot(ctx, t, c.Snapshot); err != nil {
+		return run.Claimed{}, err
+	}
+	now := s.now()
+	p := store.Progress{Checkpoints: c.Checkpoints, Events: c.Events, Audit: c.Audit}
+	last := grown(p)
+	r := c.Run
+	r.CheckpointSeq, r.EventSeq, r.JournalSeq = last.checkpoint, last.event, last.journal
+	if r.CreatedAt.IsZero() {
+		r.CreatedAt = now
+	}
+	if r.UpdatedAt.IsZero() {
+		r.UpdatedAt = r.CreatedAt
+	}
+	if err := t.later.InsertRun(ctx, pgdb.InsertRunParams(rows.FromRun(r))); err != nil {
+		return run.Claimed{}, fmt.Errorf("insert run: %w", err)
+	}
+	q, lease := firstQueueRow(r, c, now)
+	err := t.later.InsertQueueRow(ctx, pgdb.InsertQueueRowParams{
+		RunID: q.RunID, IsOpen: q.IsOpen, State: q.State, Mode: q.Mode, Reply: q.Reply, Attempt: q.Attempt, LeaseOwner: q.LeaseOwner, Now: s.at(),
+		LeaseMicros: lease, CheckpointSeq: q.CheckpointSeq, EventSeq: q.EventSeq, JournalSeq: q.JournalSeq,
+	})
+	if err != nil {
+		return run.Claimed{}, fmt.Errorf("insert queue row: %w", err)
+	}
+	t.wake = q.IsOpen && q.LeaseOwner == nil
+	return q.Claimed(r), s.appendHistory(ctx, t, r.ID, last, p)
+}
+
+// depth counts waiting runs; creations that are limited take turns, so that together they keep the limit.
+func (s *Store) depth(ctx context.Context, t *tx, limit int64) (int64, error) {
+	if err := t.q.LockDepth(ctx, depthLock); err != nil {
+		return 0, err
+	}
+	if err := t.sync(ctx); err != nil {
+		return 0, err
+	}
+	return t.q.CountWaiting(ctx, limit)
+}
+
+// firstQueueRow returns the row and the length of its lease in microseconds, or nil for none.
+func firstQueueRow(r run.Run, c store.CreateRun, now time.Time) (rows.Queue, *int64) {
+	q := rows.Queue{
+		RunID: r.ID, IsOpen: true, State: rows.QueueWaiting, Mode: c.Mode, Reply: run.ReplyCreate,
+		CheckpointSeq: r.CheckpointSeq, EventSeq: r.EventSeq, JournalSeq: r.JournalSeq, AvailableAt: now, UpdatedAt: now,
+	}
+	switch {
+	case r.Status.Terminal():
+		q.IsOpen, q.State = false, rows.ClosedState(r.Status)
+	case c.Mode == run.ModeInline:
+		micros := c.Lease.Microseconds()
+		q.State, q.Attempt, q.LeaseOwner = rows.QueueRunning, 1, &c.Owner
+		return q, &micros
+	}
+	return q, nil
+}
+
+func (s *Store) insertSnapshot(ctx context.Context, t *tx, snap run.Snapshot) error {
+	if snap.Digest == "" {
+		return nil
+	}
+	err := t.later.InsertSnapshot(ctx, pgdb.InsertSnapshotParams{
+		Digest: snap.Digest, CreatedAt: s.now(), Frozen: dbtype.JSON(snap.Frozen), Inputs: dbtype.JSON(snap.Inputs), Plan: dbtype.JSON(snap.Plan),
+	})
+	if err != nil {
+		return fmt.Errorf("insert snapshot: %w", err)
+	}
+	return nil
+}
+
+// Run implements store.Runs.
+func (s *Store) Run(ctx context.Context, id string) (run.Run, error) {
+	var out run.Run
+	err := s.read(ctx, func(ctx context.Context, q *pgdb.Queries) error {
+		var err error
+		out, err = getRun(ctx, q, id)
+		return err
+	})
+	return out, err
+}
+
+func getRun(ctx context.Context, q *pgdb.Queries, id string) (run.Run, error) {
+	row, err := q.GetRun(ctx, id)
+	if err != nil {
+		return run.Run{}, failure(err)
+	}
+	return plainRun(rows.Run(row)).Record()
+}
+
+// Snapshot implements store.Runs.
+func (s *Store) Snapshot(ctx context.Context, digest string) (run.Snapshot, error) {
+	var out run.Snapshot
+	err := s.read(ctx, func(ctx context.Context, q *pgdb.Queries) error {
+		row, err := q.GetSnapshot(ctx, digest)
+		out = rows.Snapshot(row).Record()
+		return err
+	})
+	return out, err
+}
+
+// Snapshots implements store.Runs.
+func (s *Store) Snapshots(ctx context.Context, digests []string) (map[string]run.Snapshot, error) {
+	out := make(map[string]run.Snapshot, len(digests))
+	if len(digests) == 0 {
+		return out, nil
+	}
+	err := s.read(ctx, func(ctx context.Context, q *pgdb.Queries) error {
+		found, err := q.GetSnapshots(ctx, digests)
+		for _, row := range found {
+			out[row.Digest] = rows.Snapshot(row).Record()
+		}
+		return err
+	})
+	return out, err
+}
+
+// Checkpoints implements store.Runs.
+func (s *Store) Checkpoints(ctx context.Context, runID string) ([]run.Checkpoint, error) {
+	var out []run.Checkpoint
+	err := s.read(ctx, func(ctx context.Context, q *pgdb.Queries) error {
+		found, err := q.ListCheckpoints(ctx, runID)
+		if err != nil {
+			return err
+		}
+		out, err = s.checkpoints(found)
+		return err
+	})
+	return out, err
+}
+
+// LastCheckpoints implements store.Runs.
+func (s *Store) LastCheckpoints(ctx context.Context, runID string, n int) ([]run.Checkpoint, error) {
+	var out []run.Checkpoint
+	err := s.read(ctx, func(ctx context.Context, q *pgdb.Queries) error {
+		found, err := q.LastCheckpoints(ctx, pgdb.LastCheckpointsParams{RunID: runID, MaxRows: int64(n)})
+		if err != nil {
+			return err
+		}
+		for i, j := 0, len(found)-1; i < j; i, j = i+1, j-1 {
+			found[i], found[j] = found[j], found[i]
+		}
+		out, err = s.checkpoints(found)
+		return err
+	})
+	return out, err
+}
+
+func (s *Store) checkpoints(found []pgdb.Checkpoint) ([]run.Checkpoint, error) {
+	out := make([]run.Checkpoint, 0, len(found))
+	for _, row := range found {
+		c, err := rows.Checkpoint(row).Record(s.opts.Limits)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// Journal implements store.Runs.
+func (s *Store) Journal(ctx context.Context, runID string) ([]run.Entry, error) {
+	var out []run.Entry
+	err := s.read(ctx, func(ctx context.Context, q *pgdb.Queries) error {
+		found, err := q.ListJournal(ctx, runID)
+		out = make([]run.Entry, 0, len(found))
+		for _, row := range found {
+			out = append(out, rows.Entry(row).Record())
+		}
+		return err
+	})
+	return out, err
+}
+
+// Events implements store.Runs.
+func (s *Store) Events(ctx context.Context, runID string, after int64, limit int) ([]run.Event, error) {
+	var out []run.Event
+	err := s.read(ctx, func(ctx context.Context, q *pgdb.Queries) error {
+		found, err := q.ListEvents(ctx, pgdb.ListEventsParams{RunID: runID, After: after, MaxRows: bounded(limit)})
+		out = make([]run.Event, 0, len(found))
+		for _, row := range found {
+			out = append(out, rows.Event(row).Record())
+		}
+		return err
+	})
+	return out, err
+}
+
+// CancelRun implements store.Runs.
+func (s *Store) CancelRun(ctx context.Context, id string, p store.Progress) (run.Run, bool, error) {
+	return s.settle(ctx, id, run.Cancelled, p)
+}
+
+// TimeOutRun implements store.Runs.
+func (s *Store) TimeOutRun(ctx context.Context, id string, p store.Progress) (run.Run, bool, error) {
+	return s.settle(ctx, id, run.TimedOut, p)
+}
+
+// settle ends a run from outside its leg.
+func (s *Store) settle(ctx context.Context, id string, status run.Status, p store.Progress) (out run.Run, changed bool, err error) {
+	given := p
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		// The transaction may be repeated, so each try starts from what was given.
+		p := given
+		var err error
+		if out, err = s.lockRun(ctx, t, id); err != nil {
+			return err
+		}
+		if changed = !out.Status.Terminal(); !changed {
+			return nil
+		}
+		now := s.now()
+		next := out
+		if p.Run != nil {
+			next = *p.Run
+		} else {
+			next.Status, next.UpdatedAt, next.CompletedAt = status, now, &now
+		}
+		out = rows.Settle(out, next)
+		last, err := s.closeRun(ctx, t, out, p)
+		if err != nil {
+			return err
+		}
+		out.CheckpointSeq, out.EventSeq, out.JournalSeq = last.checkpoint, last.event, last.journal
+		if err := t.later.CancelTasks(ctx, pgdb.CancelTasksParams{DecidedAt: &now, RunID: id}); err != nil {
+			return fmt.Errorf("close tasks: %w", err)
+		}
+		if err := t.later.DropOpenKeys(ctx, id); err != nil {
+			return fmt.Errorf("drop idempotency record: %w", err)
+		}
+		p.Run = &out
+		return s.applyProgress(ctx, t, id, last, p)
+	})
+	if err != nil {
+		return run.Run{}, false, err
+	}
+	return out, changed, nil
+}
+
+// closeRun closes the queue row whoever holds it and counts the rows of p.
+func (s *Store) closeRun(ctx context.Context, t *tx, r run.Run, p store.Progress) (counters, error) {
+	add := grown(p)
+	row, err := t.q.CloseRun(ctx, pgdb.CloseRunParams{
+		State: rows.ClosedState(r.Status), Now: s.at(), Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal, RunID: r.ID,
+	})
+	err = failure(err)
+	if errors.Is(err, store.ErrNotFound) {
+		// Retention removed the queue row; the run keeps a copy of the counters.
+		return counters{r.CheckpointSeq, r.EventSeq, r.JournalSeq}.add(add), nil
+	}
+	if err != nil {
+		return counters{}, fmt.Errorf("close queue row: %w", err)
+	}
+	return counters{row.CheckpointSeq, row.EventSeq, row.JournalSeq}, nil
+}
+
+// OverdueRuns implements store.Runs.
+func (s *Store) OverdueRuns(ctx context.Context, now time.Time, limit int) ([]run.Run, error) {
+	var out []run.Run
+	err := s.read(ctx, func(ctx context.Context, q *pgdb.Queries) error {
+		found, err := q.OverdueRuns(ctx, pgdb.OverdueRunsParams{Now: &now, MaxRows: bounded(limit)})
+		if err != nil {
+			return err
+		}
+		out, err = records(found)
+		return err
+	})
+	return out, err
+}
+
+func records(found []pgdb.Run) ([]run.Run, error) {
+	out := make([]run.Run, 0, len(found))
+	for _, row := range found {
+		r, err := plainRun(rows.Run(row)).Record()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// lockRun reads a run that nobody changes before the transaction ends: whoever writes to a run first locks its queue row.
+func (s *Store) lockRun(ctx context.Context, t *tx, id string) (run.Run, error) {
+	if err := t.sync(ctx); err != nil {
+		return run.Run{}, err
+	}
+	if err := t.q.LockQueueRow(ctx, id); err != nil {
+		return run.Run{}, fmt.Errorf("lock run: %w", err)
+	}
+	return getRun(ctx, t.q, id)
+}
+
+// bounded turns "no limit" into SQL's spelling of it.
+func bounded(limit int) *int64 {
+	if limit <= 0 {
+		return nil
+	}
+	n := int64(limit)
+	return &n
+}
