@@ -321,7 +321,8 @@ func reply(inv *kneov1.Invocation, output json.RawMessage, err error) *kneov1.Wo
 	}
 	var failure *Error
 	if !errors.As(err, &failure) {
-		failure = &Error{Code: "handler_error", Message: err.Error()}
+		// Nothing is known about an ordinary error, so another try may succeed.
+		failure = &Error{Code: "handler_error", Message: err.Error(), Retryable: true}
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
 			failure.Code = "timeout"

@@ -74,7 +74,7 @@ type Call struct {
 	TraceParent string
 }
 
-// Func handles calls. Its output is JSON. An error that is no *Error becomes one with the code handler_error. The context ends when the
+// Func handles calls. Its output is JSON. An error that is no *Error becomes a retryable one with the code handler_error. The context ends when the
 // result is not wanted any more.
 type Func func(ctx context.Context, c Call) (json.RawMessage, error)
 

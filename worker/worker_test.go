@@ -116,7 +116,7 @@ func TestKinds(t *testing.T) {
 	}
 	for name, code := range map[string]string{"m.fails": "handler_error", "m.own": "own", "m.panics": "handler_error"} {
 		_, err := call(t, s, handler.Function, name, `"a"`)
-		if e := handler.AsError(err); e == nil || e.Code != code || e.Retryable != (code == "own") {
+		if e := handler.AsError(err); e == nil || e.Code != code || e.Retryable != (name != "m.panics") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

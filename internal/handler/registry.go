@@ -187,8 +187,9 @@ func invoke(ctx context.Context, e entry, input json.RawMessage, m Meta) (out js
 	if err == nil || AsError(err) != nil || ctx.Err() != nil {
 		return out, err
 	}
+	// Nothing is known about an ordinary error, so another try may succeed.
 	failure := NewError(CodeFailed, "%s", err.Error())
-	failure.cause = err
+	failure.Retryable, failure.cause = true, err
 	return nil, failure
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class HandlerError(Exception):
-    """A failure with a code for programs. Any other exception becomes ``handler_error`` with its text."""
+    """A failure with a code for programs. Any other exception becomes a retryable ``handler_error`` with its text."""
 
     def __init__(
         self, message: str, *, code: str = "handler_error", retryable: bool = False, details: dict[str, Any] | None = None,

@@ -101,7 +101,8 @@ class Worker:
         if task.cancelled():
             answer |= {"type": "error", "code": "cancelled", "message": "The call was cancelled.", "retryable": False}
         elif (exc := task.exception()) is not None:
-            answer |= {"type": "error", "code": "handler_error", "message": str(exc) or type(exc).__name__, "retryable": False}
+            # Nothing is known about an ordinary exception, so another try may succeed.
+            answer |= {"type": "error", "code": "handler_error", "message": str(exc) or type(exc).__name__, "retryable": True}
             if isinstance(exc, HandlerError):
                 answer |= {"code": exc.code, "retryable": exc.retryable}
                 if exc.details is not None:
