@@ -116,7 +116,7 @@ func (m machine) settleChild(f *Frame, a *Active) {
 // result takes a successful attempt: the text is checked first when the plan has step guardrails.
 func (m machine) result(f *Frame, a *Active, o *Outcome) {
 	a.Out = o
-	if a.Reason != nil && a.Target != a.Step {
+	if a.Reason != nil {
 		o.set("fallback_for", a.Step)
 		o.set("error", a.Reason.Message)
 	}
@@ -240,7 +240,7 @@ func (m machine) attemptFailed(f *Frame, a *Active, failure *Failure) {
 	case failure.Retry && int64(a.Tries) <= target.MaxRetries:
 		m.s.emit(Event{Kind: StepRetrying, Key: "retry:" + a.Key, Step: a.Step, Node: f.Kind == plan.Graph, Index: -1, Failure: failure})
 		m.attempt(f, a)
-	case a.Target != a.Step:
+	case a.Reason != nil: // the fallback failed
 		m.stepFailed(f, a, failure)
 	case own.OnError == "continue":
 		m.graphFailure(f, a, failure)
