@@ -116,8 +116,10 @@ func (l *Loop) RunAgent(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	ctx, end := l.Observer.Agent(ctx, Observation{Agent: r.Agent.Name, Runtime: s.res.RuntimeName, Provider: s.provider.Name(), Model: r.Agent.Model,
-		RunID: r.RunID, Messages: len(r.Messages), Temperature: r.Agent.Temperature})
+	ctx, end := l.Observer.Agent(ctx, Observation{
+		Agent: r.Agent.Name, Runtime: s.res.RuntimeName, Provider: s.provider.Name(), Model: r.Agent.Model,
+		RunID: r.RunID, Messages: len(r.Messages), Temperature: r.Agent.Temperature,
+	})
 	err = s.execute(ctx)
 	end(Done{Err: err, Usage: s.usage, Iterations: int(s.res.Iterations), ToolCalls: s.toolCalls})
 	if err != nil {
@@ -307,8 +309,10 @@ func (l *Loop) CheckStep(ctx context.Context, r CheckRequest) (string, []Guardra
 	if len(r.Plan.StepGuardrails) == 0 {
 		return r.Text, nil, nil
 	}
-	refs := &refs{loop: l, r: Request{Plan: r.Plan, Agent: r.Plan.Root, RunID: r.RunID, SnapshotDigest: r.SnapshotDigest, StepKey: r.StepKey, Journal: r.Journal},
-		prefix: r.StepKey + "/guardrail/workflow"}
+	refs := &refs{
+		loop: l, r: Request{Plan: r.Plan, Agent: r.Plan.Root, RunID: r.RunID, SnapshotDigest: r.SnapshotDigest, StepKey: r.StepKey, Journal: r.Journal},
+		prefix: r.StepKey + "/guardrail/workflow",
+	}
 	v, err := l.checker.Check(ctx, guardrail.Workflow, r.Plan.StepGuardrails, r.Text, refs)
 	if err != nil {
 		return "", nil, failure(ctx, err)

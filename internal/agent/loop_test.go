@@ -87,8 +87,10 @@ func agentPlan(a plan.Agent) (*plan.Plan, *plan.Agent) {
 func user(text string) []run.Message { return []run.Message{{Role: "user", Content: text}} }
 
 func lookupTool(name string) *plan.Tool {
-	return &plan.Tool{Name: name, Implementation: "demo.lookup", Idempotent: true,
-		Parameters: json.RawMessage(`{"type":"object","properties":{"query":{"type":"string"}},"required":["query"]}`)}
+	return &plan.Tool{
+		Name: name, Implementation: "demo.lookup", Idempotent: true,
+		Parameters: json.RawMessage(`{"type":"object","properties":{"query":{"type":"string"}},"required":["query"]}`),
+	}
 }
 
 var demo = handlers{

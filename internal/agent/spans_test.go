@@ -21,8 +21,10 @@ func TestSpansAndCounts(t *testing.T) {
 		p, a := agentPlan(plan.Agent{Strategy: "react", Tools: []string{"web_search"}})
 		p.Tools["web_search"] = lookupTool("web_search")
 		l := newLoop(t, nil, demo, func(c *agent.Config) {
-			c.Observer = agent.Observers{agent.NewSpans(provider, agent.SpanOptions{RecordArguments: record, RecordResults: record}),
-				agent.Counts(func(kind, name, outcome string) { counted = append(counted, kind+" "+name+" "+outcome) })}
+			c.Observer = agent.Observers{
+				agent.NewSpans(provider, agent.SpanOptions{RecordArguments: record, RecordResults: record}),
+				agent.Counts(func(kind, name, outcome string) { counted = append(counted, kind+" "+name+" "+outcome) }),
+			}
 		})
 		if _, err := l.RunAgent(t.Context(), agent.Request{Plan: p, Agent: a, Messages: user("search for me@example.org")}); err != nil {
 			t.Fatal(err)

@@ -129,8 +129,10 @@ func (s *session) say(text string, calls []run.ToolCall) {
 }
 
 func (s *session) request(system string) *llm.Request {
-	return &llm.Request{Model: s.agent.Model, System: system, Messages: s.thread, Temperature: s.agent.Temperature, MaxTokens: s.agent.MaxTokens,
-		Extra: s.extra, Echo: s.echo, Timeout: s.timeout(), OnDelta: s.onDelta}
+	return &llm.Request{
+		Model: s.agent.Model, System: system, Messages: s.thread, Temperature: s.agent.Temperature, MaxTokens: s.agent.MaxTokens,
+		Extra: s.extra, Echo: s.echo, Timeout: s.timeout(), OnDelta: s.onDelta,
+	}
 }
 
 // complete makes one model call within the budget; a call that the journal knows is not made again.
@@ -182,15 +184,19 @@ func (s *session) journaled(ctx context.Context, req *llm.Request, key string) (
 }
 
 func (s *session) observed(ctx context.Context, req *llm.Request) (*llm.Response, error) {
-	ctx, end := s.Observer.Model(ctx, Observation{Agent: s.agent.Name, Runtime: s.res.RuntimeName, Provider: s.provider.Name(), Model: req.Model, RunID: s.r.RunID,
-		Messages: len(req.Messages), Iteration: int(s.res.Iterations) + 1, Temperature: req.Temperature})
+	ctx, end := s.Observer.Model(ctx, Observation{
+		Agent: s.agent.Name, Runtime: s.res.RuntimeName, Provider: s.provider.Name(), Model: req.Model, RunID: s.r.RunID,
+		Messages: len(req.Messages), Iteration: int(s.res.Iterations) + 1, Temperature: req.Temperature,
+	})
 	resp, err := s.provider.Complete(ctx, req)
 	if err != nil {
 		end(Done{Err: err})
 		return nil, err
 	}
-	end(Done{Usage: resp.Usage.Run(), Model: resp.Model, RequestID: resp.RequestID, FinishReason: resp.FinishReason, ToolCalls: len(resp.ToolCalls),
-		TextLength: len(resp.Text), Detail: resp.Usage})
+	end(Done{
+		Usage: resp.Usage.Run(), Model: resp.Model, RequestID: resp.RequestID, FinishReason: resp.FinishReason, ToolCalls: len(resp.ToolCalls),
+		TextLength: len(resp.Text), Detail: resp.Usage,
+	})
 	return resp, nil
 }
 

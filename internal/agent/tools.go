@@ -146,8 +146,10 @@ type toolCall struct {
 
 // run passes the gate, executes the tool through the journal, and checks the result.
 func (c *toolCall) run(ctx context.Context) (tool.Outcome, error) {
-	ctx, end := c.Observer.Tool(ctx, Observation{Agent: c.agent.Name, Runtime: c.res.RuntimeName, Provider: c.provider.Name(), RunID: c.r.RunID,
-		Iteration: int(c.res.Iterations), Tool: c.call.Name, CallID: c.call.ID, Arguments: c.call.Arguments})
+	ctx, end := c.Observer.Tool(ctx, Observation{
+		Agent: c.agent.Name, Runtime: c.res.RuntimeName, Provider: c.provider.Name(), RunID: c.r.RunID,
+		Iteration: int(c.res.Iterations), Tool: c.call.Name, CallID: c.call.ID, Arguments: c.call.Arguments,
+	})
 	out, err := c.guarded(ctx)
 	end(Done{Err: err, Result: out.Text, Failed: out.Failed})
 	return out, err
@@ -283,6 +285,8 @@ func sub(ctx context.Context, l *Loop, r Request, a *plan.Agent, key, input stri
 	if r.depth+1 > maxDepth {
 		return Result{}, &run.StepError{Type: run.FailTool, Message: "Agents refer to each other more than " + strconv.Itoa(maxDepth) + " levels deep.", Permanent: true}
 	}
-	return l.RunAgent(ctx, Request{Plan: r.Plan, Agent: a, RunID: r.RunID, SnapshotDigest: r.SnapshotDigest, StepKey: key, Journal: r.Journal,
-		Messages: []run.Message{{Role: llm.RoleUser, Content: input}}, depth: r.depth + 1})
+	return l.RunAgent(ctx, Request{
+		Plan: r.Plan, Agent: a, RunID: r.RunID, SnapshotDigest: r.SnapshotDigest, StepKey: key, Journal: r.Journal,
+		Messages: []run.Message{{Role: llm.RoleUser, Content: input}}, depth: r.depth + 1,
+	})
 }

@@ -46,8 +46,10 @@ func newChecker(t testing.TB) *guardrail.Checker {
 
 func TestChecks(t *testing.T) {
 	t.Parallel()
-	r := refs{"yes": "true", "no": "false", "why": `{"passed":false,"reason":"bad"}`, "fine": `{"passed":true}`, "null": `{"passed":false,"reason":null}`,
-		"broken": `"maybe"`, "pass": "pass, all good", "passes": "  PASS", "passport": "Passport needed", "fail": "It is rude."}
+	r := refs{
+		"yes": "true", "no": "false", "why": `{"passed":false,"reason":"bad"}`, "fine": `{"passed":true}`, "null": `{"passed":false,"reason":null}`,
+		"broken": `"maybe"`, "pass": "pass, all good", "passes": "  PASS", "passport": "Passport needed", "fail": "It is rude.",
+	}
 	ref := func(name string) *plan.Ref { return &plan.Ref{Name: name} }
 	tests := map[string]struct {
 		guard  plan.Guardrail
@@ -86,8 +88,13 @@ func TestChecks(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []plan.Guardrail{{ID: "g", Type: "function", Ref: ref("broken")}, {ID: "g", Type: "function", Ref: ref("missing")},
-		{ID: "g", Type: "regex", Patterns: []string{"("}}, {ID: "g", Type: "other"}, {ID: "g", Type: "agent"}} {
+	for _, bad := range []plan.Guardrail{
+		{ID: "g", Type: "function", Ref: ref("broken")},
+		{ID: "g", Type: "function", Ref: ref("missing")},
+		{ID: "g", Type: "regex", Patterns: []string{"("}},
+		{ID: "g", Type: "other"},
+		{ID: "g", Type: "agent"},
+	} {
 		if v, err := c.Check(t.Context(), guardrail.Input, []plan.Guardrail{bad}, "the text", r); err == nil || v.Text != "" {
 			t.Errorf("%+v let the text pass", bad)
 		}

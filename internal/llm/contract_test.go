@@ -77,8 +77,10 @@ func TestAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := &llm.Response{Text: "hällo wörld", Usage: &llm.Usage{InputTokens: 10, OutputTokens: 5, TotalTokens: 15, CachedTokens: 4, ReasoningTokens: 2},
-			Model: "m-1", RequestID: "req-1", FinishReason: resp.FinishReason}
+		want := &llm.Response{
+			Text: "hällo wörld", Usage: &llm.Usage{InputTokens: 10, OutputTokens: 5, TotalTokens: 15, CachedTokens: 4, ReasoningTokens: 2},
+			Model: "m-1", RequestID: "req-1", FinishReason: resp.FinishReason,
+		}
 		if d := cmp.Diff(want, resp); d != "" {
 			t.Error(d)
 		}

@@ -79,8 +79,10 @@ func NewRegistry(o RegistryOptions) *Registry {
 	if o.Secrets == nil {
 		o.Secrets = secret.Env{}
 	}
-	return &Registry{definitions: o.Definitions, fallback: o.Compatible, secrets: o.Secrets, forceDummy: o.ForceDummy,
-		requireKeys: o.RequireKeys, open: map[string]Provider{}}
+	return &Registry{
+		definitions: o.Definitions, fallback: o.Compatible, secrets: o.Secrets, forceDummy: o.ForceDummy,
+		requireKeys: o.RequireKeys, open: map[string]Provider{},
+	}
 }
 
 // Names lists the providers that have a definition, sorted.

@@ -32,7 +32,11 @@ func TestHost(t *testing.T) {
 		{"https://ev%69l.org", "evil.org"},
 		{"https://[::1]:80/x", "::1"},
 		{"search see https://evil.org", ""},
-		{"word", ""}, {"", ""}, {"a:b", ""}, {"mailto:x@evil.org", ""}, {"https: is a scheme", ""},
+		{"word", ""},
+		{"", ""},
+		{"a:b", ""},
+		{"mailto:x@evil.org", ""},
+		{"https: is a scheme", ""},
 	}
 	for _, tt := range tests {
 		if host, ok := tool.Host(tt.text); ok != (tt.host != "") || ok && host != tt.host {

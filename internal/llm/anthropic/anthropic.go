@@ -84,7 +84,7 @@ func extras(extra map[string]json.RawMessage) []option.RequestOption {
 }
 
 func params(r *llm.Request) sdk.MessageNewParams {
-	p := sdk.MessageNewParams{Model: sdk.Model(r.Model), MaxTokens: maxTokens}
+	p := sdk.MessageNewParams{Model: r.Model, MaxTokens: maxTokens}
 	if r.Model == "" {
 		p.Model = model
 	}
@@ -199,8 +199,10 @@ func assistant(m run.Message, echo map[string]string) []sdk.ContentBlockParamUni
 
 func response(m *sdk.Message, rec *exchange.Record) (*llm.Response, error) {
 	input := m.Usage.InputTokens + m.Usage.CacheReadInputTokens + m.Usage.CacheCreationInputTokens
-	resp := &llm.Response{Model: string(m.Model), RequestID: rec.RequestID(), FinishReason: string(m.StopReason),
-		Usage: llm.NewUsage(input, m.Usage.OutputTokens, 0, m.Usage.CacheReadInputTokens, m.Usage.OutputTokensDetails.ThinkingTokens)}
+	resp := &llm.Response{
+		Model: m.Model, RequestID: rec.RequestID(), FinishReason: string(m.StopReason),
+		Usage: llm.NewUsage(input, m.Usage.OutputTokens, 0, m.Usage.CacheReadInputTokens, m.Usage.OutputTokensDetails.ThinkingTokens),
+	}
 	var text strings.Builder
 	var thoughts []thought
 	for _, b := range m.Content {

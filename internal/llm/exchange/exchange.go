@@ -25,8 +25,10 @@ const maxMessage = 2000
 
 // Client returns the HTTP client for an adapter. It does not follow redirects, which could carry a key elsewhere.
 func Client() *http.Client {
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		ForceAttemptHTTP2: true, MaxIdleConns: 512, MaxIdleConnsPerHost: 128, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 15 * time.Second}
+	t := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2: true, MaxIdleConns: 512, MaxIdleConnsPerHost: 128, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 15 * time.Second,
+	}
 	return &http.Client{Transport: &transport{base: t}, CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect }}
 }
 

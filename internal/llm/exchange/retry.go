@@ -99,8 +99,10 @@ func (r *retrying) once(ctx context.Context, req *llm.Request) (*llm.Response, b
 
 // Timeout is the error of an attempt that took longer than limit.
 func Timeout(provider string, limit time.Duration) *llm.Error {
-	return &llm.Error{Class: llm.ClassTimeout, Provider: provider,
-		Message: "Operation timed out after " + strconv.FormatFloat(limit.Seconds(), 'g', 6, 64) + " seconds."}
+	return &llm.Error{
+		Class: llm.ClassTimeout, Provider: provider,
+		Message: "Operation timed out after " + strconv.FormatFloat(limit.Seconds(), 'g', 6, 64) + " seconds.",
+	}
 }
 
 func (r *retrying) again(e *llm.Error, attempt int) bool {

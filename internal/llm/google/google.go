@@ -38,8 +38,10 @@ func Open(e llm.Endpoint) (llm.Provider, error) {
 	if url == "" {
 		url = baseURL
 	}
-	c, err := genai.NewClient(context.Background(), &genai.ClientConfig{APIKey: e.APIKey, Backend: genai.BackendGeminiAPI, HTTPClient: exchange.Client(),
-		HTTPOptions: genai.HTTPOptions{BaseURL: url}})
+	c, err := genai.NewClient(context.Background(), &genai.ClientConfig{
+		APIKey: e.APIKey, Backend: genai.BackendGeminiAPI, HTTPClient: exchange.Client(),
+		HTTPOptions: genai.HTTPOptions{BaseURL: url},
+	})
 	if err != nil {
 		return nil, err
 	}

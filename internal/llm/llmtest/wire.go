@@ -28,8 +28,10 @@ func (openAI) usage(t Turn) any {
 	if t.Input+t.Output == 0 {
 		return nil
 	}
-	return object{"prompt_tokens": t.Input, "completion_tokens": t.Output, "total_tokens": t.Input + t.Output,
-		"prompt_tokens_details": object{"cached_tokens": t.Cached}, "completion_tokens_details": object{"reasoning_tokens": t.Reasoning}}
+	return object{
+		"prompt_tokens": t.Input, "completion_tokens": t.Output, "total_tokens": t.Input + t.Output,
+		"prompt_tokens_details": object{"cached_tokens": t.Cached}, "completion_tokens_details": object{"reasoning_tokens": t.Reasoning},
+	}
 }
 
 func (p openAI) whole(t Turn) any {
@@ -37,8 +39,10 @@ func (p openAI) whole(t Turn) any {
 	if len(t.Calls) > 0 {
 		message["tool_calls"] = p.calls(t)
 	}
-	return object{"id": "c1", "object": "chat.completion", "created": 1, "model": "m-1", "usage": p.usage(t),
-		"choices": []object{{"index": 0, "message": message, "finish_reason": p.finish(t)}}}
+	return object{
+		"id": "c1", "object": "chat.completion", "created": 1, "model": "m-1", "usage": p.usage(t),
+		"choices": []object{{"index": 0, "message": message, "finish_reason": p.finish(t)}},
+	}
 }
 
 func (p openAI) pieces(t Turn) []event {
@@ -81,8 +85,10 @@ func (anthropic) finish(t Turn) string {
 }
 
 func (anthropic) usage(t Turn) object {
-	return object{"input_tokens": t.Input - t.Cached, "output_tokens": t.Output, "cache_read_input_tokens": t.Cached, "cache_creation_input_tokens": 0,
-		"output_tokens_details": object{"thinking_tokens": t.Reasoning}}
+	return object{
+		"input_tokens": t.Input - t.Cached, "output_tokens": t.Output, "cache_read_input_tokens": t.Cached, "cache_creation_input_tokens": 0,
+		"output_tokens_details": object{"thinking_tokens": t.Reasoning},
+	}
 }
 
 func (p anthropic) whole(t Turn) any {
@@ -96,8 +102,10 @@ func (p anthropic) whole(t Turn) any {
 func (p anthropic) pieces(t Turn) []event {
 	start := p.usage(t)
 	start["output_tokens"] = 0
-	events := []event{{"message_start", object{"type": "message_start", "message": object{"id": "msg_1", "type": "message", "role": "assistant", "model": "m-1",
-		"content": []object{}, "stop_reason": nil, "stop_sequence": nil, "usage": start}}}}
+	events := []event{{"message_start", object{"type": "message_start", "message": object{
+		"id": "msg_1", "type": "message", "role": "assistant", "model": "m-1",
+		"content": []object{}, "stop_reason": nil, "stop_sequence": nil, "usage": start,
+	}}}}
 	index := 0
 	block := func(content object, deltas ...object) {
 		events = append(events, event{"content_block_start", object{"type": "content_block_start", "index": index, "content_block": content}})
@@ -156,8 +164,10 @@ func (p gemini) body(t Turn, text string, calls []Call, final bool) object {
 		candidate["finishReason"] = t.Finish
 	}
 	if t.Input+t.Output > 0 {
-		body["usageMetadata"] = object{"promptTokenCount": t.Input, "candidatesTokenCount": t.Output - t.Reasoning, "thoughtsTokenCount": t.Reasoning,
-			"totalTokenCount": t.Input + t.Output, "cachedContentTokenCount": t.Cached}
+		body["usageMetadata"] = object{
+			"promptTokenCount": t.Input, "candidatesTokenCount": t.Output - t.Reasoning, "thoughtsTokenCount": t.Reasoning,
+			"totalTokenCount": t.Input + t.Output, "cachedContentTokenCount": t.Cached,
+		}
 	}
 	return body
 }

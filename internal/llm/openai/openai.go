@@ -114,7 +114,8 @@ func (p *Provider) params(r *llm.Request) sdk.ChatCompletionNewParams {
 	}
 	for _, t := range r.Tools {
 		params.Tools = append(params.Tools, sdk.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{
-			Name: t.Name, Description: param.NewOpt(t.Description), Parameters: parameters(t.Parameters)}))
+			Name: t.Name, Description: param.NewOpt(t.Description), Parameters: parameters(t.Parameters),
+		}))
 	}
 	if len(r.Tools) > 0 && r.ParallelToolCalls != nil {
 		params.ParallelToolCalls = param.NewOpt(*r.ParallelToolCalls)
@@ -165,7 +166,8 @@ func assistant(m run.Message) sdk.ChatCompletionMessageParamUnion {
 	}
 	for _, c := range m.ToolCalls {
 		a.ToolCalls = append(a.ToolCalls, sdk.ChatCompletionMessageToolCallUnionParam{OfFunction: &sdk.ChatCompletionMessageFunctionToolCallParam{
-			ID: c.ID, Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: c.Name, Arguments: string(c.Arguments)}}})
+			ID: c.ID, Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: c.Name, Arguments: string(c.Arguments)},
+		}})
 	}
 	return sdk.ChatCompletionMessageParamUnion{OfAssistant: &a}
 }

@@ -25,13 +25,19 @@ type builtin struct {
 
 func all(now func() time.Time) []builtin {
 	return []builtin{
-		{"calculator", "Evaluates an arithmetic expression with + - * / % ^ and parentheses.",
-			`{"type":"object","properties":{"expression":{"type":"string","maxLength":1000}},"required":["expression"],"additionalProperties":false}`, calculator},
-		{"current_time", "Returns the current time in a time zone (UTC by default).",
+		{
+			"calculator", "Evaluates an arithmetic expression with + - * / % ^ and parentheses.",
+			`{"type":"object","properties":{"expression":{"type":"string","maxLength":1000}},"required":["expression"],"additionalProperties":false}`, calculator,
+		},
+		{
+			"current_time", "Returns the current time in a time zone (UTC by default).",
 			`{"type":"object","properties":{"timezone":{"type":"string","description":"IANA name, for example Europe/Vienna"}},"additionalProperties":false}`,
-			func(a json.RawMessage) (any, error) { return currentTime(a, now()) }},
-		{"text_statistics", "Counts the characters, words and lines of a text.",
-			`{"type":"object","properties":{"text":{"type":"string"}},"required":["text"],"additionalProperties":false}`, textStatistics},
+			func(a json.RawMessage) (any, error) { return currentTime(a, now()) },
+		},
+		{
+			"text_statistics", "Counts the characters, words and lines of a text.",
+			`{"type":"object","properties":{"text":{"type":"string"}},"required":["text"],"additionalProperties":false}`, textStatistics,
+		},
 	}
 }
 

@@ -30,8 +30,10 @@ func (p *Pool) transport(ctx context.Context, server *plan.MCPServer) (sdk.Trans
 		if err != nil {
 			return nil, nil, err
 		}
-		return &sdk.StreamableClientTransport{Endpoint: server.URL, HTTPClient: client, MaxRetries: -1, DisableStandaloneSSE: server.SSEURL == "",
-			MaxEventSize: int(maxResponse(server))}, client.CloseIdleConnections, nil
+		return &sdk.StreamableClientTransport{
+			Endpoint: server.URL, HTTPClient: client, MaxRetries: -1, DisableStandaloneSSE: server.SSEURL == "",
+			MaxEventSize: int(maxResponse(server)),
+		}, client.CloseIdleConnections, nil
 	case "sse":
 		client, err := p.httpClient(ctx, server, server.SSEURL)
 		if err != nil {
@@ -62,8 +64,10 @@ func (p *Pool) httpClient(ctx context.Context, server *plan.MCPServer, endpoint 
 	if err != nil {
 		return nil, err
 	}
-	base := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: p.o.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig: config, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: p.o.ConnectTimeout}
+	base := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: p.o.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig: config, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: p.o.ConnectTimeout,
+	}
 	guarded := &guardedTransport{base: base, origin: u, headers: server.Headers, limit: maxResponse(server)}
 	if server.Transport == "sse" && server.MessageURL != "" {
 		if guarded.postTo, err = url.Parse(server.MessageURL); err != nil {
