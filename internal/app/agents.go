@@ -32,7 +32,7 @@ type execution struct {
 
 // newExecution builds it; inlineKey finds keys that specs carry themselves.
 func newExecution(cfg *config.Config, version string, log *slog.Logger, watch agent.Observer, inlineKey func(ctx context.Context, digest, component string) (string, error)) (*execution, error) {
-	e := &execution{dispatcher: dispatch.New(dispatch.Config{Now: clock.System{}.Now, NewID: id.New})}
+	e := &execution{dispatcher: dispatch.New(dispatch.Config{Timeout: cfg.Execution.HandlerTimeout, Now: clock.System{}.Now, NewID: id.New})}
 	e.handlers = handler.NewRegistry(e.dispatcher)
 	if cfg.Specs.ExampleTools {
 		if err := builtin.Register(e.handlers, clock.System{}.Now); err != nil {

@@ -32,6 +32,10 @@ type Config struct {
 type Storage struct {
 	// DatabaseURL selects PostgreSQL when it is not blank.
 	DatabaseURL string
+	// ListenURL is a direct connection for notifications when DatabaseURL leads to a pooler; blank means DatabaseURL.
+	ListenURL string
+	// MaxConns bounds the connection pool; 0 leaves it to the URL.
+	MaxConns int64
 	// SQLitePath is the database file, or ":memory:".
 	SQLitePath string
 	// Synchronous is FULL or NORMAL.
@@ -109,6 +113,8 @@ type Retry struct {
 // Execution tunes the engine.
 type Execution struct {
 	WorkflowRetryOnTimeout bool
+	// HandlerTimeout bounds the wait for a remote worker that takes a call.
+	HandlerTimeout time.Duration
 	// TraceMaxEvents bounds the trace of a leg; 0 means none.
 	TraceMaxEvents int64
 }

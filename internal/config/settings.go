@@ -82,6 +82,16 @@ var storageSettings = []Setting{
 		apply: text(func(c *Config) *string { return &c.Storage.DatabaseURL }),
 	},
 	{
+		Name: "KNEO_SERV_DATABASE_LISTEN_URL", Type: "text", Group: groupStorage, Secret: true,
+		Help:  "Direct PostgreSQL connection for notifications when KNEO_SERV_DATABASE_URL leads to a transaction pooler; blank means the same.",
+		apply: text(func(c *Config) *string { return &c.Storage.ListenURL }),
+	},
+	{
+		Name: "KNEO_SERV_DATABASE_MAX_CONNECTIONS", Type: "integer", Default: "0", Bounds: ">= 0", Group: groupStorage,
+		Help:  "Most PostgreSQL connections of this process; 0 means pool_max_conns of the URL, or 12.",
+		apply: atLeastZero("KNEO_SERV_DATABASE_MAX_CONNECTIONS", func(c *Config) *int64 { return &c.Storage.MaxConns }),
+	},
+	{
 		Name: "KNEO_SERV_SQLITE_PATH", Type: "path", Default: filepath.Join(".kneo", "kneo.db"), Group: groupStorage,
 		Help: "SQLite database file; its folder is created. `:memory:` keeps nothing.", apply: text(func(c *Config) *string { return &c.Storage.SQLitePath }),
 	},
@@ -174,6 +184,10 @@ var reliabilitySettings = concat(
 		{
 			Name: "KNEO_SERV_WORKFLOW_RETRY_ON_TIMEOUT", Type: "boolean", Default: "false", Group: groupReliable, Help: "Steps with retries repeat after their own time limit.",
 			apply: strictBoolean("KNEO_SERV_WORKFLOW_RETRY_ON_TIMEOUT", func(c *Config) *bool { return &c.Execution.WorkflowRetryOnTimeout }),
+		},
+		{
+			Name: "KNEO_SERV_HANDLER_TIMEOUT_SECONDS", Type: "number", Default: "60", Bounds: "> 0", Group: groupReliable, Help: "Longest wait for a worker that takes the call of a handler.",
+			apply: seconds("KNEO_SERV_HANDLER_TIMEOUT_SECONDS", false, "KNEO_SERV_HANDLER_TIMEOUT_SECONDS must be greater than zero.", func(c *Config) *time.Duration { return &c.Execution.HandlerTimeout }),
 		},
 		{
 			Name: "KNEO_SERV_TRACE_MAX_EVENTS", Type: "integer", Default: "10000", Bounds: ">= 0", Group: groupObserve, Help: "Trace events kept per leg; 0 means all.",

@@ -26,8 +26,8 @@ const (
 
 // Config steers a Dispatcher. Zero values mean the defaults.
 type Config struct {
-	// Timeout bounds the wait for a worker, and then the wait for its answer when the call has no deadline of its own
-	// (KNEO_SERV_HANDLER_TIMEOUT_SECONDS).
+	// Timeout bounds the wait for a worker that takes the call (KNEO_SERV_HANDLER_TIMEOUT_SECONDS). The work itself is bounded by the
+	// call's deadline and context: a worker that lives and says so may take as long as it needs.
 	Timeout time.Duration
 	// Heartbeat is what workers are told; Lease is how long an invocation stays with a silent worker.
 	Heartbeat, Lease time.Duration
@@ -115,9 +115,10 @@ type call struct {
 	// lost counts workers that were lost while they worked on it.
 	lost int
 	done chan answer
-	// taken is closed when the first worker takes it.
+	// taken is closed when the first worker takes it; since is when it began to wait for the next one.
 	taken   chan struct{}
 	started bool
+	since   time.Time
 }
 
 type answer struct {
@@ -146,10 +147,10 @@ func (d *Dispatcher) Call(ctx context.Context, kind handler.Kind, name string, i
 			return nil, d.unavailable(c.key)
 		}
 	}
-	if m.Deadline.IsZero() {
-		limit.Reset(d.config.Timeout)
-	} else {
+	var deadline <-chan time.Time
+	if !m.Deadline.IsZero() {
 		limit.Reset(max(m.Deadline.Sub(d.config.Now()), 0))
+		deadline = limit.C
 	}
 	select {
 	case a := <-c.done:
@@ -157,7 +158,7 @@ func (d *Dispatcher) Call(ctx context.Context, kind handler.Kind, name string, i
 	case <-ctx.Done():
 		d.abandon(c, "The call was cancelled.")
 		return nil, ctx.Err()
-	case <-limit.C:
+	case <-deadline:
 		d.abandon(c, "The time limit of the call has passed.")
 		err := handler.NewError(handler.CodeTimeout, "The %s %s did not answer in time.", c.key.kind, c.key.name)
 		err.Retryable = true
@@ -166,16 +167,19 @@ func (d *Dispatcher) Call(ctx context.Context, kind handler.Kind, name string, i
 }
 
 func (d *Dispatcher) unavailable(k key) error {
-	err := handler.NewError(handler.CodeUnavailable, "No worker took the %s %s within %s.%s", k.kind, k.name, d.config.Timeout, d.hint(k))
-	err.Retryable = true
-	return err
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.untaken(k)
 }
 
-func (d *Dispatcher) hint(k key) string {
-	if d.Has(k.kind, k.name) {
-		return " The workers that serve it are busy or away."
+func (d *Dispatcher) untaken(k key) error {
+	hint := " The workers that serve it are busy or away."
+	if _, known := d.known[k]; !known {
+		hint = handler.Hint(handler.Nearest(k.name, d.names(), 3))
 	}
-	return handler.Hint(handler.Nearest(k.name, d.Names(), 3))
+	err := handler.NewError(handler.CodeUnavailable, "No worker took the %s %s within %s.%s", k.kind, k.name, d.config.Timeout, hint)
+	err.Retryable = true
+	return err
 }
 
 func (d *Dispatcher) enqueue(kind handler.Kind, name string, input json.RawMessage, m handler.Meta) *call {
@@ -309,6 +313,7 @@ func (d *Dispatcher) takeBack(c *call, reason string) {
 		return
 	}
 	c.Meta.Attempt++
+	c.since = d.config.Now()
 	if w := d.pick(c.key); w != nil {
 		d.assign(w, c)
 		return
@@ -337,9 +342,22 @@ func (d *Dispatcher) Expire() {
 		c.worker.send(Message{Cancel: &Cancel{ID: c.ID, Attempt: c.Meta.Attempt, Reason: "The lease has lapsed."}})
 		d.takeBack(c, "The worker fell silent.")
 	}
+	d.giveUp(now)
 	for k, v := range d.known {
 		if v.workers == 0 && now.Sub(v.seen) > d.config.Remember {
 			delete(d.known, k)
+		}
+	}
+}
+
+// giveUp fails the calls that lost their worker and found no other one in time.
+func (d *Dispatcher) giveUp(now time.Time) {
+	for _, list := range d.waiting {
+		for _, c := range slices.Clone(list) {
+			if c.started && now.Sub(c.since) > d.config.Timeout {
+				d.unqueue(c)
+				d.finish(c, answer{err: d.untaken(c.key)})
+			}
 		}
 	}
 }
@@ -366,6 +384,10 @@ func (d *Dispatcher) Has(kind handler.Kind, name string) bool {
 func (d *Dispatcher) Names() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.names()
+}
+
+func (d *Dispatcher) names() []string {
 	out := make([]string, 0, len(d.known))
 	for k := range d.known {
 		out = append(out, k.name)

@@ -267,6 +267,30 @@ func TestACallThatKillsItsWorkers(t *testing.T) {
 	})
 }
 
+func TestNoOtherWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher(t)
+		w := connect(t, d, registration(1, "m.f"))
+		got := start(t.Context(), d, "m.f", handler.Meta{})
+		inv := (<-w.Messages()).Invocation
+		for range 60 {
+			time.Sleep(time.Second)
+			w.Heartbeat([]string{inv.ID})
+		}
+		select {
+		case o := <-got:
+			t.Fatalf("a worker that lives may take its time: %+v", o)
+		default:
+		}
+		began := time.Now()
+		w.Close()
+		wantCode(t, (<-got).err, handler.CodeUnavailable)
+		if waited := time.Since(began); waited < 30*time.Second || waited > 31*time.Second {
+			t.Errorf("waited %s", waited)
+		}
+	})
+}
+
 func TestTimeLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatcher(t)
