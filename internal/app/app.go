@@ -16,6 +16,7 @@ import (
 	"github.com/kneo-go/kneo/internal/auth"
 	"github.com/kneo-go/kneo/internal/clock"
 	"github.com/kneo-go/kneo/internal/config"
+	"github.com/kneo-go/kneo/internal/inproc"
 	"github.com/kneo-go/kneo/internal/maintenance"
 	"github.com/kneo-go/kneo/internal/runner"
 	"github.com/kneo-go/kneo/internal/service"
@@ -36,6 +37,8 @@ type Options struct {
 	Log io.Writer
 	// Env is the environment for inventories and probes.
 	Env config.Env
+	// ReadOnly opens an embedded database beside the process that writes to it; every change is refused.
+	ReadOnly bool
 	// Ready, when not nil, is called with the addresses once the service answers.
 	Ready func(rest, grpc net.Addr)
 }
@@ -53,6 +56,7 @@ type App struct {
 	runner    *runner.Runner
 	use       useCases
 	server    *server.Server
+	local     *inproc.Conn
 
 	draining atomic.Bool
 	closed   sync.Once
@@ -88,7 +92,7 @@ func (a *App) build(ctx context.Context) error {
 		return err
 	}
 	a.metrics = telemetry.NewMetrics(a.o.Version)
-	if a.store, err = OpenStore(ctx, &a.cfg, a.log); err != nil {
+	if a.store, err = a.openStore(ctx); err != nil {
 		return err
 	}
 	keys, err := auth.New(auth.Settings{APIKeys: a.cfg.Auth.APIKeys, AdminAPIKey: a.cfg.Auth.AdminAPIKey, Enabled: a.cfg.Auth.Enabled})
@@ -111,7 +115,7 @@ func (a *App) Serve(ctx context.Context) error {
 		return err
 	}
 	if _, err := a.store.RecoverOwners(ctx, a.runner.OwnerID(), deadOwner); err != nil {
-		return err
+		return errors.Join(err, a.server.Close())
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -178,7 +182,9 @@ func (a *App) start(ctx context.Context, parts *sync.WaitGroup) {
 		})
 	}
 	part("events", a.use.events.Run)
-	part("maintenance", a.sweeper().Run)
+	if a.cfg.Worker.Sweep > 0 {
+		part("maintenance", a.sweeper().Run)
+	}
 	part("dispatcher", func(ctx context.Context) error {
 		a.execution.dispatcher.Run(ctx)
 		return nil
@@ -201,10 +207,34 @@ func (a *App) drain(ctx context.Context, stopWork func()) error {
 		a.log.WarnContext(ctx, "connections did not close in order", "error", err)
 	}
 	<-worked
-	for _, f := range a.runner.Keeper().Held() {
-		a.runner.Keeper().Cancel(f.RunID, runner.ErrDrain)
-	}
+	a.giveBack(ctx)
 	return a.server.Close()
+}
+
+// giveBackTimeout is how long a leg may take to give its claim back, giveBackPoll the pause between looks.
+const (
+	giveBackTimeout = 5 * time.Second
+	giveBackPoll    = 10 * time.Millisecond
+)
+
+// giveBack stops the legs that requests still wait for.
+func (a *App) giveBack(ctx context.Context) {
+	keeper := a.runner.Keeper()
+	for _, f := range keeper.Held() {
+		keeper.Cancel(f.RunID, runner.ErrDrain)
+	}
+	limit := time.NewTimer(giveBackTimeout)
+	defer limit.Stop()
+	look := time.NewTicker(giveBackPoll)
+	defer look.Stop()
+	for len(keeper.Held()) > 0 {
+		select {
+		case <-limit.C:
+			a.log.WarnContext(ctx, "runs are left to their leases", "count", len(keeper.Held()))
+			return
+		case <-look.C:
+		}
+	}
 }
 
 // closeTimeout bounds the last writes of telemetry.

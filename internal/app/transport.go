@@ -42,9 +42,9 @@ func (a *App) buildTransport(keys *auth.Authenticator) error {
 	if err != nil {
 		return err
 	}
-	local := inproc.New(chain.Unary(), chain.Stream())
-	a.register(local)
-	api, err := gateway.New(gateway.Options{Contract: facts, Codec: codec, Conn: local, Authenticator: keys})
+	a.local = inproc.New(chain.Unary(), chain.Stream())
+	a.register(a.local)
+	api, err := gateway.New(gateway.Options{Contract: facts, Codec: codec, Conn: a.local, Authenticator: keys})
 	if err != nil {
 		return err
 	}
