@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -68,8 +69,11 @@ func (c *Codec) DecodeStored(data []byte, m proto.Message) error {
 // Check tells whether data is exactly one JSON value in valid UTF-8 without duplicate names, NaN or Infinity; the violation carries the
 // position in characters.
 func Check(data []byte, loc ...any) *problem.Issue {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(data))
+	dec, _ := decoders.Get().(*jsontext.Decoder)
+	dec.Reset(bytes.NewBuffer(data))
 	err := skipOne(dec, data)
+	dec.Reset(bytes.NewBuffer(nil))
+	decoders.Put(dec)
 	if err == nil {
 		return nil
 	}
@@ -117,13 +121,14 @@ type member struct {
 	known bool
 }
 
-// members splits an object that is known to be valid.
+// members splits an object that is known to be valid. The values are parts of it.
 func members(object []byte) []member {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(object), jsontext.AllowDuplicateNames(true))
+	dec, release := decoder(object)
+	defer release()
 	if _, err := dec.ReadToken(); err != nil {
 		return nil
 	}
-	var out []member
+	out := make([]member, 0, 8)
 	for dec.PeekKind() != '}' {
 		name, err := dec.ReadToken()
 		if err != nil {
@@ -134,14 +139,15 @@ func members(object []byte) []member {
 		if err != nil {
 			return out
 		}
-		out = append(out, member{name: key, value: value.Clone()})
+		out = append(out, member{name: key, value: part(object, dec, value)})
 	}
 	return out
 }
 
-// elements splits an array that is known to be valid.
+// elements splits an array that is known to be valid. The values are parts of it.
 func elements(array []byte) [][]byte {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(array), jsontext.AllowDuplicateNames(true))
+	dec, release := decoder(array)
+	defer release()
 	if _, err := dec.ReadToken(); err != nil {
 		return nil
 	}
@@ -151,9 +157,27 @@ func elements(array []byte) [][]byte {
 		if err != nil {
 			return out
 		}
-		out = append(out, value.Clone())
+		out = append(out, part(array, dec, value))
 	}
 	return out
+}
+
+// part returns the place in text of the value that was just read.
+func part(text []byte, dec *jsontext.Decoder, value jsontext.Value) []byte {
+	end := dec.InputOffset()
+	return text[end-int64(len(value)) : end : end]
+}
+
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
+// decoder lends a decoder of a text whose names are known to be unique.
+func decoder(text []byte) (dec *jsontext.Decoder, release func()) {
+	d, _ := decoders.Get().(*jsontext.Decoder)
+	d.Reset(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true))
+	return d, func() {
+		d.Reset(bytes.NewBuffer(nil))
+		decoders.Put(d)
+	}
 }
 
 func (r *reader) message(object []byte, m protoreflect.Message, loc []any) {

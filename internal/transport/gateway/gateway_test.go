@@ -85,7 +85,11 @@ func (f *fakeRuns) GetRun(_ context.Context, r *kneov1.GetRunRequest) (*kneov1.R
 	if r.GetRunId() == "absent" {
 		return nil, problem.New(problem.NotFound, "The requested resource was not found.")
 	}
-	return &kneov1.RunStatusResponse{RunId: r.GetRunId(), Status: "completed", Metadata: object(`{"big":"` + strings.Repeat("x", 6<<20) + `"}`)}, nil
+	out := &kneov1.RunStatusResponse{RunId: r.GetRunId(), Status: "completed"}
+	if r.GetRunId() == "big" {
+		out.Metadata = object(`{"big":"` + strings.Repeat("x", 6<<20) + `"}`)
+	}
+	return out, nil
 }
 
 func (f *fakeRuns) CancelRun(_ context.Context, r *kneov1.CancelRunRequest) (*kneov1.RunStatusResponse, error) {

@@ -229,7 +229,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		go func() { _ = s.http.Shutdown(ctx) }()
 		return errors.Join(s.inflight.wait(ctx), s.closeListeners())
 	}
-	err := s.http.Shutdown(ctx)
+	err := ended(s.http.Shutdown(ctx))
 	return errors.Join(err, s.inflight.wait(ctx), s.closeListeners())
 }
 
@@ -242,7 +242,7 @@ func (s *Server) Close() error {
 		}
 	})
 	s.grpc.Stop()
-	return errors.Join(s.http.Close(), s.closeListeners())
+	return errors.Join(ended(s.http.Close()), s.closeListeners())
 }
 
 func (s *Server) closeListeners() error {
@@ -251,11 +251,17 @@ func (s *Server) closeListeners() error {
 		if l == nil {
 			continue
 		}
-		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, ended(l.Close()))
 	}
 	return errors.Join(errs...)
+}
+
+// ended forgives closing what the other protocol has closed already.
+func ended(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 // inflight counts plain calls in progress.
