@@ -33,10 +33,10 @@ func (w *Worker) Run(ctx context.Context, conn grpc.ClientConnInterface) error {
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 15*time.Second
 	for {
 		registered, err := w.session(ctx, kneov1.NewWorkerServiceClient(conn))
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case permanent(err):
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the caller asked for the end; how the stream ended does not matter
+		}
+		if permanent(err) {
 			return fmt.Errorf("worker: %w", err)
 		}
 		if registered {
@@ -180,7 +180,8 @@ func (s *session) leave(reason string, beat *time.Ticker, ended <-chan error) {
 		select {
 		case <-done:
 			waiting = false
-		case <-ended:
+		case err := <-ended:
+			s.w.options.Logger.Debug("the stream ended before the last answers", "error", err)
 			return
 		case <-limit.C:
 			return
@@ -191,7 +192,8 @@ func (s *session) leave(reason string, beat *time.Ticker, ended <-chan error) {
 	s.closeSend()
 	limit.Reset(farewell)
 	select {
-	case <-ended:
+	case err := <-ended:
+		s.w.options.Logger.Debug("left the server", "error", err)
 	case <-limit.C:
 	}
 }

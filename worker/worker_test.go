@@ -107,8 +107,11 @@ func TestKinds(t *testing.T) {
 		kind              handler.Kind
 		name, input, want string
 	}{
-		{handler.Function, "m.f", `"a"`, `"fa"`}, {handler.Summarizer, "m.s", `"a"`, `"sa"`}, {handler.Guardrail, "m.g", `"ok"`, `{"passed":true}`},
-		{handler.Retriever, "m.r", `{"text":"abc","top_k":2}`, `"ab"`}, {handler.Tool, "m.t", `{"query":"q"}`, `{"hit":"q"}`},
+		{handler.Function, "m.f", `"a"`, `"fa"`},
+		{handler.Summarizer, "m.s", `"a"`, `"sa"`},
+		{handler.Guardrail, "m.g", `"ok"`, `{"passed":true}`},
+		{handler.Retriever, "m.r", `{"text":"abc","top_k":2}`, `"ab"`},
+		{handler.Tool, "m.t", `{"query":"q"}`, `{"hit":"q"}`},
 	} {
 		if got, err := call(t, s, tc.kind, tc.name, tc.input); err != nil || got != tc.want {
 			t.Errorf("%s: %s, %v", tc.name, got, err)

@@ -171,14 +171,20 @@ func TestBuildProblems(t *testing.T) {
 		{file: "mcp_secret_missing"},
 		{file: "tool_guardrail_needs_bridge"},
 		{file: "guardrail_step_unknown_ref", code: CodeRef, path: "workflow.steps[0].ref", message: "Unknown component reference: nobody", problem: problem.SpecInvalid},
-		{file: "missing_module", code: CodeHandler, path: "components.functions.gone.implementation", problem: problem.SpecInvalid,
-			message: "Function component 'gone' refers to 'kneo_demo.no_such_module.fn', and no such handler is registered."},
-		{file: "missing_symbol", code: CodeHandler, path: "components.functions.gone.implementation", problem: problem.SpecInvalid,
+		{
+			file: "missing_module", code: CodeHandler, path: "components.functions.gone.implementation", problem: problem.SpecInvalid,
+			message: "Function component 'gone' refers to 'kneo_demo.no_such_module.fn', and no such handler is registered.",
+		},
+		{
+			file: "missing_symbol", code: CodeHandler, path: "components.functions.gone.implementation", problem: problem.SpecInvalid,
 			message: "Function component 'gone' refers to 'kneo_demo.functions.no_such_symbol', and no such handler is registered." +
-				" Nearest names: kneo_demo.functions.shout, kneo_demo.functions.bracket."},
+				" Nearest names: kneo_demo.functions.shout, kneo_demo.functions.bracket.",
+		},
 		{file: "skill_missing", code: CodeSkill, path: "skills.gone", message: "Skill 'gone' is declared but its bundle was not loaded.", problem: problem.SpecInvalid},
-		{file: "unbindable_runtime", code: CodeRuntime, path: "agent.runtime_preferences.preferred_mode", problem: problem.SpecInvalid,
-			message: "Unable to bind runtime for agent nowhere: preferred_mode=adapter, and no adapter is available."},
+		{
+			file: "unbindable_runtime", code: CodeRuntime, path: "agent.runtime_preferences.preferred_mode", problem: problem.SpecInvalid,
+			message: "Unable to bind runtime for agent nowhere: preferred_mode=adapter, and no adapter is available.",
+		},
 		{file: "unknown_guardrail_type", code: CodeGuardrailType, path: "agent.guardrails.input[0].type", message: "Unsupported guardrail type: moonphase", problem: problem.InvalidRequest},
 		{file: "unknown_memory_policy", code: CodeMemoryPolicy, path: "agent.memory.policy", message: "Unknown memory policy: telepathy", problem: problem.InvalidRequest},
 	} {

@@ -371,7 +371,9 @@ func TestKnownHandlers(t *testing.T) {
 func TestRegistration(t *testing.T) {
 	d := New(Config{Now: time.Now, NewID: func() string { return "x" }})
 	for _, r := range []Registration{
-		{}, {Handlers: []handler.Definition{{Name: "", Kind: handler.Tool}}}, {Handlers: []handler.Definition{{Name: "m.f", Kind: "robot"}}},
+		{},
+		{Handlers: []handler.Definition{{Name: "", Kind: handler.Tool}}},
+		{Handlers: []handler.Definition{{Name: "m.f", Kind: "robot"}}},
 		{Handlers: []handler.Definition{{Name: "m f", Kind: handler.Tool}}},
 	} {
 		var refused *RegistrationError

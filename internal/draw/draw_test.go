@@ -39,7 +39,8 @@ var samples = map[string]*plan.Workflow{
 			{From: "classify", To: "answer", Condition: &plan.Condition{Type: "any_of", Conditions: []plan.Condition{
 				{Type: "output_contains", Value: []byte(`"ok & <b>"`)}, {Type: "not", Condition: &plan.Condition{Type: "status_is", Value: []byte(`"failed"`)}},
 			}}},
-			{From: "risky", To: "answer"}, {From: "answer", To: "classify", Condition: &plan.Condition{Type: "never"}},
+			{From: "risky", To: "answer"},
+			{From: "answer", To: "classify", Condition: &plan.Condition{Type: "never"}},
 		},
 	},
 }
