@@ -233,9 +233,12 @@ func TestPython(t *testing.T) {
 		kind              handler.Kind
 		name, input, want string
 	}{
-		{handler.Function, "sample.shout", `"a"`, `"A"`}, {handler.Function, "sample.nothing", `"a"`, `"None"`},
-		{handler.Tool, "sample:lookup", `{"query":"q"}`, `{"hit":"q","n":1}`}, {handler.Guardrail, "sample.short", `"abc"`, `true`},
-		{handler.Retriever, "sample.notes", `{"text":"n","top_k":2}`, `"n; n"`}, {handler.Function, "sample_pkg.inner.deep", `"a"`, `"deep a"`},
+		{handler.Function, "sample.shout", `"a"`, `"A"`},
+		{handler.Function, "sample.nothing", `"a"`, `"None"`},
+		{handler.Tool, "sample:lookup", `{"query":"q"}`, `{"hit":"q","n":1}`},
+		{handler.Guardrail, "sample.short", `"abc"`, `true`},
+		{handler.Retriever, "sample.notes", `{"text":"n","top_k":2}`, `"n; n"`},
+		{handler.Function, "sample_pkg.inner.deep", `"a"`, `"deep a"`},
 	} {
 		if got, err := call(t.Context(), s, tc.kind, tc.name, tc.input); err != nil || got != tc.want {
 			t.Errorf("%s: %s, %v", tc.name, got, err)
