@@ -351,7 +351,7 @@ func TestStoreOutage(t *testing.T) {
 }
 
 func TestDeadline(t *testing.T) {
-	p := start(t, nil)
+	p := start(t, map[string]string{"KNEO_SERV_SWEEP_SECONDS": "0.05"})
 	run := p.ok(200, "POST", "/v1/runs", object{"input": "x", "spec": review(), "timeout_seconds": 0.05})
 	deadline := time.Now().Add(20 * time.Second)
 	for {
