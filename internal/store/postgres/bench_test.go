@@ -24,7 +24,7 @@ func BenchmarkOpen(b *testing.B) {
 	b.Run("Fresh", func(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
-			dsn := server.Database(b)
+			dsn := server.Empty(b)
 			b.StartTimer()
 			if err := open(b, postgres.Options{DSN: dsn}).Close(); err != nil {
 				b.Fatal(err)

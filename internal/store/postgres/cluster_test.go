@@ -43,7 +43,7 @@ func create(t *testing.T, s store.Store, mode, owner string) run.Claimed {
 
 // TestReplicasMigrateTogether starts several replicas on an empty database at once.
 func TestReplicasMigrateTogether(t *testing.T) {
-	dsn := server.Database(t)
+	dsn := server.Empty(t)
 	var wg sync.WaitGroup
 	stores := make([]*postgres.Store, 4)
 	errs := make([]error, len(stores))

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"testing"
@@ -17,7 +18,16 @@ import (
 var server *pgtest.Server
 
 func TestMain(m *testing.M) {
-	code := pgtest.Main(m, func(s *pgtest.Server) { server = s })
+	code := pgtest.Main(m, func(s *pgtest.Server) error {
+		server = s
+		return s.Template(context.Background(), func(dsn string) error {
+			st, err := postgres.New(context.Background(), postgres.Options{DSN: dsn})
+			if err != nil {
+				return err
+			}
+			return st.Close()
+		})
+	})
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -35,7 +45,7 @@ func open(t testing.TB, o postgres.Options) *postgres.Store {
 }
 
 func TestConformance(t *testing.T) {
-	for name, mode := range map[string]string{"Direct": "", "Pooler": "&default_query_exec_mode=cache_describe", "Exec": "&default_query_exec_mode=exec"} {
+	for name, mode := range map[string]string{"Direct": "", "Pooler": "&default_query_exec_mode=cache_describe"} {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T, c *storetest.Clock) store.Store {
 				return open(t, postgres.Options{DSN: server.Database(t) + mode, Now: c.Now, OwnerTTL: 24 * time.Hour})

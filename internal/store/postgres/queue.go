@@ -171,9 +171,6 @@ func (s *Store) QueueStats(ctx context.Context) (store.QueueStats, error) {
 
 // AcquireLease implements store.Leases.
 func (s *Store) AcquireLease(ctx context.Context, name, owner string, ttl time.Duration) error {
-	if err := s.register(ctx, owner); err != nil {
-		return err
-	}
 	return s.read(ctx, func(ctx context.Context, q *pgdb.Queries) error {
 		n, err := q.PutLease(ctx, pgdb.PutLeaseParams{Name: name, Owner: owner, Now: s.at(), TtlMicros: ttl.Microseconds()})
 		if err != nil {

@@ -60,6 +60,7 @@ type Store struct {
 	wake      chan struct{}
 	snapshots *digests
 	closed    atomic.Bool
+	recovered atomic.Bool
 	closing   sync.Once
 	closeErr  error
 }

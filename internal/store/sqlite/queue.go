@@ -86,10 +86,14 @@ func (s *Store) RecoverOwners(ctx context.Context, self string, _ time.Duration)
 		if n, err = t.q.FreeOtherOwners(ctx, &self); err != nil {
 			return fmt.Errorf("free leases: %w", err)
 		}
+		t.wake = n > 0
+		// Named leases of this process may have owners of their own, so only those from before its first call are certainly orphans.
+		if s.recovered.Swap(true) {
+			return nil
+		}
 		if err := t.q.DeleteOtherLeases(ctx, self); err != nil {
 			return fmt.Errorf("free leases: %w", err)
 		}
-		t.wake = true
 		return nil
 	})
 	return n, err
