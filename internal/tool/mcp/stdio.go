@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/kneo-go/kneo/internal/plan"
+	"github.com/kneo-go/kneo/internal/redact"
 )
 
 // stopGrace is how long a server process may take to leave before it is killed.
@@ -34,11 +36,12 @@ func (p *Pool) stdio(server *plan.MCPServer) (sdk.Transport, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd.Stderr = io.Discard
+	complaints := &tail{}
+	cmd.Stderr = complaints
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
 	}
-	proc := &process{cmd: cmd, stdin: stdin}
+	proc := &process{cmd: cmd, stdin: stdin, complaints: complaints, log: p.o.Logger, name: server.Name}
 	lines := &lineFilter{source: stdout, scan: bufio.NewReaderSize(stdout, 64<<10), limit: int(maxResponse(server))}
 	return &sdk.IOTransport{Reader: lines, Writer: stdin}, proc.stop, nil
 }
@@ -58,9 +61,12 @@ func environment(extra map[string]string) []string {
 
 // process is a running server.
 type process struct {
-	cmd   *exec.Cmd
-	stdin io.Closer
-	once  sync.Once
+	cmd        *exec.Cmd
+	stdin      io.Closer
+	complaints *tail
+	log        *slog.Logger
+	name       string
+	once       sync.Once
 }
 
 // stop closes the input, asks the process to leave, and kills it when it stays.
@@ -80,6 +86,9 @@ func (p *process) stop() {
 		case <-timer.C:
 			_ = p.cmd.Process.Kill()
 			<-exited
+		}
+		if text := p.complaints.String(); text != "" {
+			p.log.Debug("standard error of an MCP server", "server", p.name, "text", redact.Text(text))
 		}
 	})
 }
@@ -126,3 +135,30 @@ func (f *lineFilter) line() ([]byte, error) {
 
 // Close implements io.Closer.
 func (f *lineFilter) Close() error { return f.source.Close() }
+
+// maxComplaints bounds what is kept of a server's standard error.
+const maxComplaints = 4096
+
+// tail keeps the last bytes that were written.
+type tail struct {
+	mu   sync.Mutex
+	kept []byte
+}
+
+// Write implements io.Writer.
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, p...)
+	if len(t.kept) > maxComplaints {
+		t.kept = append([]byte(nil), t.kept[len(t.kept)-maxComplaints:]...)
+	}
+	return len(p), nil
+}
+
+// String returns what is kept.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.ToValidUTF8(string(t.kept), "")
+}
