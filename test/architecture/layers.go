@@ -26,12 +26,13 @@ type Layer struct {
 // Layers lists the layers from the lowest to the highest. Generated code lies below all of them.
 var Layers = []Layer{
 	{Name: "base", Packages: []string{
-		"internal/clock", "internal/contract", "internal/handler", "internal/id", "internal/pattern", "internal/problem",
+		"internal/clock", "internal/contract", "internal/handler", "internal/id", "internal/cli/term", "internal/pattern", "internal/problem",
 		"internal/pytext", "internal/redact", "internal/requestid", "internal/store/dbtype", "internal/testkit/pgtest", "internal/version", "sql",
 	}},
 	{Name: "foundation", Packages: []string{
-		"client", "internal/accesslog", "internal/auth", "internal/config", "internal/dispatch", "internal/errmap", "internal/inproc", "internal/run", "internal/secret",
-		"internal/telemetry", "internal/wirejson", "worker",
+		"client", "internal/accesslog", "internal/auth", "internal/config", "internal/dispatch", "internal/errmap", "internal/inproc",
+		"internal/profile", "internal/run", "internal/secret",
+		"internal/telemetry", "internal/transport/openapi", "internal/wirejson", "worker",
 	}},
 	{Name: "language", Packages: []string{"internal/childworker", "internal/plan", "internal/record", "internal/spec", "internal/validate"}},
 	{Name: "ports", Packages: []string{
@@ -48,7 +49,7 @@ var Layers = []Layer{
 	{Name: "catalogs", Packages: []string{"internal/llm/catalog"}},
 	{Name: "logic", Packages: []string{
 		"internal/agent", "internal/compile", "internal/draw", "internal/engine", "internal/idempotency", "internal/spec/schemagen",
-		"internal/specview",
+		"internal/cli/restconn", "internal/project", "internal/specview",
 	}},
 	{Name: "execution", Packages: []string{"internal/runner"}},
 	{Name: "use-cases", Packages: []string{"internal/maintenance", "internal/service", "internal/worker"}},
