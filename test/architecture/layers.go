@@ -46,7 +46,6 @@ var Layers = []Layer{
 		"internal/llm/openai", "internal/store/postgres", "internal/store/sqlite", "internal/store/storetest",
 		"internal/tool/builtin", "internal/tool/mcp", "internal/tool/remote", "internal/tool/tooltest",
 	}},
-	{Name: "catalogs", Packages: []string{"internal/llm/catalog"}},
 	{Name: "logic", Packages: []string{
 		"internal/agent", "internal/compile", "internal/draw", "internal/engine", "internal/idempotency", "internal/spec/schemagen",
 		"internal/cli/restconn", "internal/project", "internal/specview",
@@ -56,6 +55,7 @@ var Layers = []Layer{
 	{Name: "transport", Packages: []string{
 		"internal/transport/gateway", "internal/transport/interceptor", "internal/transport/rpc", "internal/transport/server",
 	}},
+	{Name: "catalogs", Packages: []string{"internal/llm/catalog"}},
 	{Name: "assembly", Packages: []string{"internal/app"}},
 	{Name: "command", Packages: []string{"internal/cli", "internal/testkit", "embed"}},
 	{Name: "binary", Packages: []string{"cmd/..."}},
