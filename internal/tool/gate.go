@@ -101,11 +101,14 @@ func refuse(tool, format string, args ...any) error {
 	return &Refusal{Tool: tool, Message: fmt.Sprintf(format, args...)}
 }
 
+// spellings undoes what some clients skip or read as a slash.
+var spellings = strings.NewReplacer("\t", "", "\r", "", "\n", "", `\`, "/")
+
 // Host returns the host of a text that is a URL with an authority; the scheme may be missing ("//host/x"). It reads spellings that some clients
 // accept (backslashes, control characters, user names, full-width letters), so that none of them walks around the domain lists.
 func Host(text string) (string, bool) {
 	s := strings.TrimLeftFunc(text, func(r rune) bool { return r <= ' ' })
-	s = strings.NewReplacer("\t", "", "\r", "", "\n", "", `\`, "/").Replace(s)
+	s = spellings.Replace(s)
 	scheme, rest := splitScheme(s)
 	switch {
 	case strings.HasPrefix(rest, "//"):
