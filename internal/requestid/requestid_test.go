@@ -18,7 +18,7 @@ func TestAccept(t *testing.T) {
 			t.Errorf("%q: %q", sent, got)
 		}
 	}
-	if requestid.Accept("") == requestid.Accept("") {
+	if one, two := requestid.Accept(""), requestid.Accept(""); one == two {
 		t.Error("two fresh ids are equal")
 	}
 	if got := requestid.FromContext(requestid.NewContext(context.Background(), "a")); got != "a" {

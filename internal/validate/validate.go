@@ -219,8 +219,9 @@ func (c *check) nested(m protoreflect.Message, loc []any) {
 
 func (c *check) text(text string, rules contract.Rules, loc []any) {
 	if len(rules.OneOf) > 0 && !slices.Contains(rules.OneOf, text) {
-		expected := choice(rules.OneOf)
-		c.add(loc, "literal_error", "Input should be "+expected, map[string]any{"expected": expected})
+		bad := wirejson.NotOneOf(rules.OneOf)
+		bad.Loc = loc
+		c.found = append(c.found, bad)
 		return
 	}
 	if rules.MinLength == nil && rules.MaxLength == nil {
@@ -290,22 +291,6 @@ func around(i problem.Issue, loc []any) bool {
 
 func extend(loc []any, part any) []any {
 	return append(append(make([]any, 0, len(loc)+1), loc...), part)
-}
-
-// choice lists texts the way an error message does: 'a', 'b' or 'c'.
-func choice(texts []string) string {
-	var b strings.Builder
-	for i, text := range texts {
-		switch {
-		case i == 0:
-		case i == len(texts)-1:
-			b.WriteString(" or ")
-		default:
-			b.WriteString(", ")
-		}
-		b.WriteString("'" + text + "'")
-	}
-	return b.String()
 }
 
 func setDefault(m protoreflect.Message, field protoreflect.FieldDescriptor, text json.RawMessage) {

@@ -34,11 +34,15 @@ const (
 	msgJSONInvalid = "JSON decode error"
 )
 
+// byteOrderMark may begin a text that some editors wrote; it means nothing.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // Decode reads a JSON document into m, strictly, and returns every violation; loc is where the document is, usually "body". Fields without
 // a violation are set even when others have one. The result lists declared fields in declaration order, then unknown ones as sent.
 func (c *Codec) Decode(data []byte, m proto.Message, loc ...any) []problem.Issue {
+	data = bytes.TrimPrefix(data, byteOrderMark)
 	trimmed := bytes.TrimSpace(data)
-	if len(trimmed) == 0 || string(trimmed) == "null" {
+	if len(data) == 0 || string(trimmed) == "null" {
 		return []problem.Issue{issue(loc, TypeMissing, msgMissing)}
 	}
 	if bad := Check(data, loc...); bad != nil {

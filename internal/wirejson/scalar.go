@@ -2,6 +2,7 @@ package wirejson
 
 import (
 	"encoding/base64"
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -27,10 +28,13 @@ func scalar(text []byte, f *field) (protoreflect.Value, *problem.Issue) {
 	quoted, number := text[0] == '"', text[0] == '-' || text[0] >= '0' && text[0] <= '9'
 	switch kind := f.value.Kind(); kind {
 	case protoreflect.StringKind:
-		if !quoted {
-			return none(badString)
+		switch {
+		case quoted:
+			return protoreflect.ValueOfString(unquote(text)), nil
+		case len(f.rules.OneOf) > 0:
+			return none(NotOneOf(f.rules.OneOf))
 		}
-		return protoreflect.ValueOfString(unquote(text)), nil
+		return none(badString)
 	case protoreflect.BytesKind:
 		data, err := base64.StdEncoding.DecodeString(unquote(text))
 		if !quoted || err != nil {
@@ -85,6 +89,28 @@ func (c *Codec) Text(d protoreflect.FieldDescriptor, text string) (protoreflect.
 	}
 }
 
+// NotOneOf is the violation of a text that is none of the allowed ones; it has no location yet.
+func NotOneOf(texts []string) problem.Issue {
+	expected := choice(texts)
+	return problem.Issue{Type: "literal_error", Msg: "Input should be " + expected, Ctx: map[string]any{"expected": expected}}
+}
+
+// choice lists texts the way an error message does: 'a', 'b' or 'c'.
+func choice(texts []string) string {
+	var b strings.Builder
+	for i, text := range texts {
+		switch {
+		case i == 0:
+		case i == len(texts)-1:
+			b.WriteString(" or ")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString("'" + text + "'")
+	}
+	return b.String()
+}
+
 func none(bad problem.Issue) (protoreflect.Value, *problem.Issue) { return protoreflect.Value{}, &bad }
 
 func unquoteIf(text []byte, quoted bool) string {
@@ -135,7 +161,7 @@ func integer(word string, kind protoreflect.Kind) (protoreflect.Value, *problem.
 	}
 	word = strings.TrimPrefix(word, "+")
 	n, err := strconv.ParseInt(word, 10, 64)
-	if err != nil {
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		f, ferr := strconv.ParseFloat(word, 64)
 		if ferr != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 || strings.ContainsAny(word, "xXpP_") {
 			return none(badIntText)
@@ -144,7 +170,7 @@ func integer(word string, kind protoreflect.Kind) (protoreflect.Value, *problem.
 	}
 	switch kind {
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
-		// A number beyond 32 bits is clamped: it is out of bounds either way, and the bounds check says so.
+		// A number beyond the range is clamped: it is out of bounds either way, and the bounds check says so.
 		return protoreflect.ValueOfInt32(int32(min(max(n, math.MinInt32), math.MaxInt32))), nil
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
 		return protoreflect.ValueOfUint32(uint32(min(max(n, 0), math.MaxUint32))), nil

@@ -103,7 +103,7 @@ func TestDecode(t *testing.T) {
 		"missing":            {`{}`, []string{"missing [body input] Field required"}},
 		"wrong type":         {`{"input":7}`, []string{"string_type [body input] Input should be a valid string"}},
 		"null not allowed":   {`{"input":null}`, []string{"string_type [body input] Input should be a valid string"}},
-		"default not null":   {`{"input":"x","target":null,"metadata":null}`, []string{"string_type [body target] Input should be a valid string", "dict_type [body metadata] Input should be a valid dictionary"}},
+		"default not null":   {`{"input":"x","target":null,"metadata":null}`, []string{"literal_error [body target] Input should be 'agent' or 'workflow'", "dict_type [body metadata] Input should be a valid dictionary"}},
 		"broken":             {`{"ü":`, []string{"json_invalid [body 5] JSON decode error"}},
 		"trailing":           {`{} {}`, []string{"json_invalid [body 3] JSON decode error"}},
 		"nan":                {`{"input":"x","metadata":{"a":NaN}}`, []string{"json_invalid [body 29] JSON decode error"}},

@@ -117,11 +117,8 @@ func callOf(ctx context.Context) *call {
 
 // ServeHTTP answers one request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := g.routes.versioned(r.URL.Path)
-	if !utf8.ValidString(path) || strings.ContainsRune(path, 0) {
-		errmap.WriteNotFound(w)
-		return
-	}
+	// An id that no store can hold is one that is not found.
+	path := strings.ReplaceAll(strings.ToValidUTF8(g.routes.versioned(r.URL.Path), "\ufffd"), "\x00", "\ufffd")
 	template, ok := g.routes.match(path)
 	if !ok {
 		if trimmed, slash := strings.CutSuffix(path, "/"); slash {

@@ -108,22 +108,27 @@ func messageOf(v any) (proto.Message, error) {
 	return m, nil
 }
 
-// parseQuery reads a query string leniently: what cannot be unescaped is left out, broken text is mended.
+// parseQuery reads a query string leniently: what cannot be unescaped stands for itself, broken text is mended.
 func parseQuery(raw string) url.Values {
 	values := url.Values{}
 	if raw == "" {
 		return values
 	}
 	for pair := range strings.SplitSeq(raw, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		name, nameErr := url.QueryUnescape(name)
-		value, valueErr := url.QueryUnescape(value)
-		if pair == "" || nameErr != nil || valueErr != nil {
+		if pair == "" {
 			continue
 		}
-		values.Add(strings.ToValidUTF8(name, "\ufffd"), strings.ToValidUTF8(value, "\ufffd"))
+		name, value, _ := strings.Cut(pair, "=")
+		values.Add(unescape(name), unescape(value))
 	}
 	return values
+}
+
+func unescape(text string) string {
+	if plain, err := url.QueryUnescape(text); err == nil {
+		text = plain
+	}
+	return strings.ToValidUTF8(text, "\ufffd")
 }
 
 // checkQuery notes unknown parameters and values of a wrong type.

@@ -79,7 +79,9 @@ func Document(o Options) ([]byte, error) {
 	paths = append(paths, b.events())
 	if o.Metrics {
 		paths = append(paths, member{"/metrics", object{{"get", object{
-			{"tags", []string{"metrics"}}, {"summary", "Metrics in the text format of Prometheus."}, {"operationId", "metrics"},
+			{"tags", []string{"metrics"}},
+			{"summary", "Metrics in the text format of Prometheus."},
+			{"operationId", "metrics"},
 			{"responses", object{{"200", object{{"description", "The metrics."}, {"content", object{{"text/plain", object{{"schema", object{{"type", "string"}}}}}}}}}}},
 		}}}})
 	}
@@ -191,7 +193,9 @@ func (b *builder) parameters(r *contract.Route) []object {
 	}
 	if r.Method.IdempotencyScope != "" {
 		out = append(out, object{
-			{"name", "Idempotency-Key"}, {"in", "header"}, {"required", false},
+			{"name", "Idempotency-Key"},
+			{"in", "header"},
+			{"required", false},
 			{"description", "Repeating a request with the same key answers with the first result instead of executing it again."},
 			{"schema", nullable(object{{"type", "string"}, {"minLength", 1}, {"maxLength", 256}})},
 		})

@@ -192,22 +192,32 @@ func numberSchema(kind string, rules contract.Rules) object {
 func (b *builder) errorSchemas() {
 	text := object{{"type", "string"}}
 	b.schemas["ErrorDetail"] = object{
-		{"title", "ErrorDetail"}, {"type", "object"}, {"properties", object{{"error", text}, {"message", text}}},
-		{"required", []string{"error", "message"}}, {"additionalProperties", true},
+		{"title", "ErrorDetail"},
+		{"type", "object"},
+		{"properties", object{{"error", text}, {"message", text}}},
+		{"required", []string{"error", "message"}},
+		{"additionalProperties", true},
 	}
 	b.schemas["ErrorResponse"] = object{
-		{"title", "ErrorResponse"}, {"type", "object"},
-		{"properties", object{{"detail", object{{"anyOf", []object{ref("ErrorDetail"), text}}}}}}, {"required", []string{"detail"}},
+		{"title", "ErrorResponse"},
+		{"type", "object"},
+		{"properties", object{{"detail", object{{"anyOf", []object{ref("ErrorDetail"), text}}}}}},
+		{"required", []string{"detail"}},
 	}
 	b.schemas["HTTPValidationError"] = object{
-		{"title", "HTTPValidationError"}, {"type", "object"},
+		{"title", "HTTPValidationError"},
+		{"type", "object"},
 		{"properties", object{{"detail", object{{"type", "array"}, {"items", ref("ValidationError")}}}}},
 	}
 	b.schemas["ValidationError"] = object{
-		{"title", "ValidationError"}, {"type", "object"},
+		{"title", "ValidationError"},
+		{"type", "object"},
 		{"properties", object{
 			{"loc", object{{"type", "array"}, {"items", object{{"anyOf", []object{text, {{"type", "integer"}}}}}}}},
-			{"msg", text}, {"type", text}, {"input", object{}}, {"ctx", object{{"type", "object"}}},
+			{"msg", text},
+			{"type", text},
+			{"input", object{}},
+			{"ctx", object{{"type", "object"}}},
 		}},
 		{"required", []string{"loc", "msg", "type"}},
 	}

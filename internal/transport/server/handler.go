@@ -30,7 +30,7 @@ const (
 type HandlerOptions struct {
 	// API answers the paths of the contract, with and without /v1.
 	API http.Handler
-	// Plain are further GET handlers by their exact path, for example "/metrics".
+	// Plain are further handlers, of GET and HEAD, by their exact path, for example "/metrics".
 	Plain map[string]http.Handler
 	// MaxBody bounds every request body in bytes; 0 does not.
 	MaxBody int64
@@ -93,8 +93,8 @@ func (h *handler) serve(w *recorder, r *http.Request) {
 		return
 	}
 	if plain, ok := h.Plain[r.URL.Path]; ok {
-		if r.Method != http.MethodGet {
-			errmap.WriteMethodNotAllowed(w, http.MethodGet)
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			errmap.WriteMethodNotAllowed(w, http.MethodGet, http.MethodHead)
 			return
 		}
 		plain.ServeHTTP(w, r)

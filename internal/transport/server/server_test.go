@@ -229,7 +229,7 @@ func TestEveryAnswerHasARequestID(t *testing.T) {
 	if resp, text := r.do(t, "GET", "/panic", nil); resp.StatusCode != 500 || !strings.Contains(text, "internal_error") {
 		t.Error(resp.Status, text)
 	}
-	if resp, _ := r.do(t, "POST", "/metrics", nil); resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET" {
+	if resp, _ := r.do(t, "POST", "/metrics", nil); resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET, HEAD" {
 		t.Error(resp.Status)
 	}
 	if resp, _ := r.do(t, "GET", "/metrics?x=1", nil); resp.StatusCode != 200 {
