@@ -396,3 +396,17 @@ func FuzzGateway(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkGetRun(b *testing.B) {
+	f := setUp(b, auth.Settings{APIKeys: "v:view:viewer"})
+	r := httptest.NewRequest("GET", "/v1/runs/a", nil)
+	r.Header.Set("X-Kneo-Api-Key", "view")
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		f.handler.ServeHTTP(w, r)
+		if w.Code != 200 {
+			b.Fatal(w.Code)
+		}
+	}
+}

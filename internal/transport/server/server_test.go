@@ -3,22 +3,13 @@ package server_test
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -360,42 +351,8 @@ func TestShutdownGivesUp(t *testing.T) {
 	close(r.runs.release)
 }
 
-// writeCertificate makes a self-signed certificate for 127.0.0.1 with a serial number.
-func writeCertificate(t *testing.T, dir string, serial int64, at time.Time) (cert, key string, pool *x509.CertPool) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(name, at, at); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pool = x509.NewCertPool()
-	pool.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	return cert, key, pool
-}
-
 func TestTLS(t *testing.T) {
-	cert, key, pool := writeCertificate(t, t.TempDir(), 1, time.Now())
+	cert, key, pool := server.WriteCertificate(t, t.TempDir(), 1, time.Now())
 	for name, separate := range map[string]string{"shared": "", "separate": "127.0.0.1:0"} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, func(o *server.Options, _ *server.HandlerOptions) {
@@ -427,7 +384,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestClientCertificates(t *testing.T) {
-	cert, key, pool := writeCertificate(t, t.TempDir(), 1, time.Now())
+	cert, key, pool := server.WriteCertificate(t, t.TempDir(), 1, time.Now())
 	r := start(t, func(o *server.Options, _ *server.HandlerOptions) {
 		o.TLS = server.TLS{CertFile: cert, KeyFile: key, ClientCAFile: cert}
 	})
