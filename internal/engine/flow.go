@@ -140,6 +140,9 @@ func (m machine) complete(f *Frame, a *Active) {
 	}
 	f.Visited = append(f.Visited, a.Step)
 	f.LegSteps = append(f.LegSteps, a.Step)
+	if f.Kind == plan.Concurrent {
+		f.Visited, f.LegSteps = declared(m.workflow(f), f.Visited), declared(m.workflow(f), f.LegSteps)
+	}
 	if !(f.Kind == plan.Graph && o.Continued) {
 		m.stepEvent(f, a, StepCompleted, o.Output, nil)
 	}
@@ -223,8 +226,6 @@ func (m machine) gather(f *Frame, wf *plan.Workflow) {
 		f.Thread = append(f.Thread[:len(f.Thread):len(f.Thread)], delta(shared, a.Step, a.Out)...)
 	}
 	f.Active = nil
-	f.Visited = declared(wf, f.Visited)
-	f.LegSteps = declared(wf, f.LegSteps)
 	m.finish(f, run.Completed)
 }
 

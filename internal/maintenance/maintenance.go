@@ -198,7 +198,7 @@ func (s *Sweeper) task(ctx context.Context, t run.HumanTask, rep *Report) error 
 		}
 		rep.Escalated++
 	case "continue":
-		if err := s.resume(ctx, r, t, now); err != nil {
+		if err := s.resume(ctx, t, now); err != nil {
 			return s.resumeFailed(ctx, t, now, err)
 		}
 		rep.Continued++
@@ -212,7 +212,7 @@ func (s *Sweeper) task(ctx context.Context, t run.HumanTask, rep *Report) error 
 }
 
 // resume approves a task in nobody's name and leaves the leg to the workers.
-func (s *Sweeper) resume(ctx context.Context, r run.Run, t run.HumanTask, now time.Time) error {
+func (s *Sweeper) resume(ctx context.Context, t run.HumanTask, now time.Time) error {
 	meta, err := json.Marshal(struct {
 		AutoContinued    bool    `json:"auto_continued"`
 		Reason           string  `json:"reason"`
@@ -221,11 +221,10 @@ func (s *Sweeper) resume(ctx context.Context, r run.Run, t run.HumanTask, now ti
 	if err != nil {
 		return err
 	}
-	leg, err := runner.ResumeLeg(r, t, engine.Decision{Decision: "approved", RequestID: t.RequestID, Metadata: meta}, "", now)
+	leg, err := runner.ResumeLeg(t, engine.Decision{Decision: "approved", RequestID: t.RequestID, Metadata: meta}, "", now)
 	if err != nil {
 		return err
 	}
-	leg.Mode = run.ModeQueued
 	leg.Audit = []run.AuditEvent{runner.PlatformAudit("human.continued", t.RunID, t.ID, runner.ExpiryAudit(t, now, false), now)}
 	_, err = s.store.ResumeRun(ctx, leg)
 	return err

@@ -61,6 +61,13 @@ func NewBenchOn(t testing.TB, s store.Store) *Bench {
 	return &Bench{t: t, Base: s, Clock: clock.System{}, Handlers: newHandlers(), plans: map[string]*plan.Plan{}}
 }
 
+// ManualClock makes executors started from now on use a clock that the test moves.
+func (b *Bench) ManualClock() *clock.Manual {
+	c := clock.NewManual(time.Now().Truncate(time.Microsecond))
+	b.Clock = c
+	return c
+}
+
 // Compile compiles a spec and returns its snapshot.
 func (b *Bench) Compile(text string) run.Snapshot {
 	b.t.Helper()
@@ -122,6 +129,15 @@ func (b *Bench) Executor(dieAfter int) *Executor {
 
 // Create stores a new run and claims it for the executor; mode is inline or queued.
 func (e *Executor) Create(snapshot run.Snapshot, target, input, mode string) (run.Claimed, error) {
+	return e.create(snapshot, target, input, mode, 0)
+}
+
+// CreateWithDeadline stores a new inline run that must end in time.
+func (e *Executor) CreateWithDeadline(snapshot run.Snapshot, input string, limit time.Duration) (run.Claimed, error) {
+	return e.create(snapshot, "workflow", input, run.ModeInline, limit)
+}
+
+func (e *Executor) create(snapshot run.Snapshot, target, input, mode string, limit time.Duration) (run.Claimed, error) {
 	now := e.b.Clock.Now()
 	r := run.Run{
 		ID: id.New(), Status: run.Running, Target: target, Input: input, SnapshotDigest: snapshot.Digest, CreatedAt: now, UpdatedAt: now,
@@ -130,6 +146,10 @@ func (e *Executor) Create(snapshot run.Snapshot, target, input, mode string) (ru
 	}
 	if mode == run.ModeQueued {
 		r.Status, r.StartedAt = run.Queued, nil
+	}
+	if limit > 0 {
+		deadline, seconds := now.Add(limit), limit.Seconds()
+		r.DeadlineAt, r.TimeoutSeconds = &deadline, &seconds
 	}
 	state := r
 	state.Status = run.Running

@@ -15,10 +15,9 @@ import (
 )
 
 const (
-	// claimAhead is how many quick runs are claimed before a slot is free for them.
-	claimAhead = 32
-	// quickRun is how long a run may take for its successors to be claimed ahead.
-	quickRun = 10 * time.Millisecond
+	// claimAhead is how many quick runs are claimed at most before a slot is free for them, and aheadTime how much work they may amount to.
+	claimAhead = 64
+	aheadTime  = 250 * time.Millisecond
 	// patience is how long a run claimed ahead waits for a slot before other processes may have it.
 	patience = time.Second
 	// behind bounds runs whose last write is still on its way.
@@ -54,11 +53,12 @@ type Pool struct {
 	ending  chan struct{}
 	running sync.WaitGroup
 
-	mu       sync.Mutex
-	busy     int
-	waiting  map[string]run.Fence
-	since    time.Time
-	lastTook time.Duration
+	mu      sync.Mutex
+	busy    int
+	waiting map[string]run.Fence
+	since   time.Time
+	// took is how long a run occupies a slot, recent ones counting most.
+	took time.Duration
 }
 
 // New returns a pool; Run starts it.
@@ -74,7 +74,7 @@ func New(s store.Store, r *runner.Runner, o Options) *Pool {
 	}
 	return &Pool{
 		Options: o, store: s, runner: r, ready: make(chan run.Claimed, claimAhead+max(o.Concurrency, 1)), freed: make(chan struct{}, 1),
-		ending: make(chan struct{}, behind), waiting: map[string]run.Fence{}, lastTook: quickRun,
+		ending: make(chan struct{}, behind), waiting: map[string]run.Fence{}, took: aheadTime + 1,
 	}
 }
 
@@ -147,13 +147,14 @@ func (p *Pool) room() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	free := p.Concurrency - p.busy - len(p.waiting)
-	if p.lastTook >= quickRun {
+	ahead := min(claimAhead, int(aheadTime/max(p.took, time.Microsecond))*p.Concurrency)
+	if ahead == 0 {
 		return free
 	}
-	if len(p.waiting) > claimAhead/2 {
+	if len(p.waiting) > ahead/2 {
 		return 0
 	}
-	return free + claimAhead
+	return free + ahead
 }
 
 func (p *Pool) admit(claimed []run.Claimed) {
@@ -175,7 +176,7 @@ func (p *Pool) giveWaiting(ctx context.Context) {
 	p.mu.Lock()
 	stuck := len(p.waiting) > 0 && p.busy >= p.Concurrency && time.Since(p.since) > patience
 	if stuck {
-		p.lastTook = quickRun
+		p.took = aheadTime + 1
 	}
 	p.mu.Unlock()
 	if stuck {
@@ -239,7 +240,11 @@ func (p *Pool) execute(legs context.Context, c run.Claimed) {
 	<-quiet
 	p.mu.Lock()
 	p.busy--
-	p.lastTook = time.Since(begun)
+	if d := time.Since(begun); p.took > aheadTime {
+		p.took = d
+	} else {
+		p.took += (d - p.took) / 8
+	}
 	p.mu.Unlock()
 	select {
 	case p.freed <- struct{}{}:
