@@ -80,7 +80,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	a := &App{cfg: cfg, o: o}
 	a.log = telemetry.NewLogger(o.Log, telemetry.Level(cfg.Observe.LogLevel))
 	if err := a.build(ctx); err != nil {
-		a.close()
+		a.close(ctx)
 		return nil, err
 	}
 	return a, nil
@@ -110,7 +110,7 @@ func (a *App) build(ctx context.Context) error {
 
 // Serve opens the ports and answers until ctx ends; then it drains. It returns nil after an orderly stop.
 func (a *App) Serve(ctx context.Context) error {
-	defer a.close()
+	defer a.close(ctx)
 	if err := a.server.Listen(ctx); err != nil {
 		return err
 	}
@@ -241,9 +241,9 @@ func (a *App) giveBack(ctx context.Context) {
 const closeTimeout = 3 * time.Second
 
 // close releases what was built, in reverse order.
-func (a *App) close() {
+func (a *App) close(ctx context.Context) {
 	a.closed.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
 		var errs []error
 		if a.execution != nil {
@@ -262,7 +262,7 @@ func (a *App) close() {
 }
 
 // Close releases an app that never served.
-func (a *App) Close() { a.close() }
+func (a *App) Close() { a.close(context.Background()) }
 
 func (a *App) address() string { return net.JoinHostPort(a.o.Host, strconv.Itoa(a.o.Port)) }
 

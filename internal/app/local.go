@@ -38,7 +38,7 @@ func (a *App) Work(ctx context.Context, workers int) (stop func()) {
 		a.giveBack(background)
 		cancel()
 		parts.Wait()
-		a.close()
+		a.close(background)
 	})
 }
 

@@ -120,7 +120,7 @@ func (c *Compiler) thaw(s run.Snapshot) (*build, error) {
 }
 
 // Plan returns the plan of a stored snapshot; one of another format is built again from the frozen inputs. The result is shared and must not be changed.
-func (c *Compiler) Plan(s run.Snapshot) (*plan.Plan, error) {
+func (c *Compiler) Plan(ctx context.Context, s run.Snapshot) (*plan.Plan, error) {
 	if p, ok := c.plans.Get(s.Digest); ok {
 		return p, nil
 	}
@@ -130,7 +130,7 @@ func (c *Compiler) Plan(s run.Snapshot) (*plan.Plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p, _, err = b.plan(true); err != nil {
+		if p, _, err = b.plan(ctx, true); err != nil {
 			return nil, err
 		}
 	}
@@ -192,7 +192,7 @@ func (b *build) report() (*policy.Report, error) {
 }
 
 // plan builds the document and returns all diagnostics. strict refuses semantic errors.
-func (b *build) plan(strict bool) (*plan.Plan, spec.Diagnostics, error) {
+func (b *build) plan(ctx context.Context, strict bool) (*plan.Plan, spec.Diagnostics, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	doc, found, err := b.check()
@@ -209,7 +209,7 @@ func (b *build) plan(strict bool) (*plan.Plan, spec.Diagnostics, error) {
 	if b.planned == nil {
 		return nil, all, refused(all)
 	}
-	if err := b.compiler.requireSecrets(b.planned); err != nil {
+	if err := b.compiler.requireSecrets(ctx, b.planned); err != nil {
 		return nil, all, err
 	}
 	return b.planned, all, nil
@@ -270,7 +270,7 @@ func (b *build) freeze() (run.Snapshot, error) {
 }
 
 // requireSecrets refuses a plan whose providers lack their keys, where the deployment wants that.
-func (c *Compiler) requireSecrets(p *plan.Plan) error {
+func (c *Compiler) requireSecrets(ctx context.Context, p *plan.Plan) error {
 	if c.o.Secrets == nil {
 		return nil
 	}
@@ -287,7 +287,7 @@ func (c *Compiler) requireSecrets(p *plan.Plan) error {
 		if ref == "" {
 			ref = secret.ProviderVariable(rt.Provider)
 		}
-		if _, err := secret.Require(context.Background(), c.o.Secrets, "provider:"+rt.Provider, ref); err != nil {
+		if _, err := secret.Require(ctx, c.o.Secrets, "provider:"+rt.Provider, ref); err != nil {
 			return err
 		}
 	}

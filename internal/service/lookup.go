@@ -3,7 +3,6 @@ package service
 import (
 	"bytes"
 	"encoding/json"
-	"strconv"
 	"strings"
 )
 
@@ -74,14 +73,6 @@ func text(raw json.RawMessage) (string, bool) {
 	return s, true
 }
 
-// optionalText returns a pointer to a JSON string's text, nil for other values.
-func optionalText(raw json.RawMessage) *string {
-	if s, ok := text(raw); ok {
-		return &s
-	}
-	return nil
-}
-
 // texts returns the strings of a JSON array.
 func texts(raw json.RawMessage) []string {
 	var out []string
@@ -91,15 +82,6 @@ func texts(raw json.RawMessage) []string {
 		}
 	})
 	return out
-}
-
-// whole returns a JSON integer, or nil.
-func whole(raw json.RawMessage) *int64 {
-	n, err := strconv.ParseInt(string(raw), 10, 64)
-	if err != nil {
-		return nil
-	}
-	return &n
 }
 
 // isNull tells an absent or null value.

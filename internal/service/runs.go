@@ -92,7 +92,7 @@ func (s *Runs) Create(ctx context.Context, c Creation) (record.Reply, error) {
 	if err != nil {
 		return record.Reply{}, err
 	}
-	if _, _, err := b.plan(true); err != nil {
+	if _, _, err := b.plan(ctx, true); err != nil {
 		return record.Reply{}, err
 	}
 	snapshot, err := b.freeze()

@@ -80,7 +80,7 @@ func (s *Specs) Compile(ctx context.Context, src SpecSource, strict bool) (Compi
 	if err != nil {
 		return Compiled{}, err
 	}
-	p, found, err := b.plan(strict)
+	p, found, err := b.plan(ctx, strict)
 	if err != nil {
 		return Compiled{}, err
 	}
@@ -95,7 +95,7 @@ func (s *Specs) Explain(ctx context.Context, src SpecSource) (specview.ExplainSu
 	if err != nil {
 		return specview.ExplainSummary{}, err
 	}
-	p, _, err := b.plan(true)
+	p, _, err := b.plan(ctx, true)
 	if err != nil {
 		return specview.ExplainSummary{}, err
 	}
@@ -108,7 +108,7 @@ func (s *Specs) Graph(ctx context.Context, src SpecSource) (specview.Graph, erro
 	if err != nil {
 		return specview.Graph{}, err
 	}
-	p, _, err := b.plan(true)
+	p, _, err := b.plan(ctx, true)
 	if err != nil {
 		return specview.Graph{}, err
 	}
@@ -250,7 +250,7 @@ func (s *Specs) Plan(ctx context.Context, digest string) (*plan.Plan, error) {
 	if err != nil {
 		return nil, storeError(err)
 	}
-	return s.compiler.Plan(snapshot)
+	return s.compiler.Plan(ctx, snapshot)
 }
 
 // InlineKey returns model.extra.api_key of an agent of a snapshot; component is empty for the root agent. Plans never carry it.
