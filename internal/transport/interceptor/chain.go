@@ -117,6 +117,7 @@ func New(o Options) (*Chain, error) {
 
 func build(c *contract.Contract, list []link) (*Chain, error) {
 	chain := &Chain{links: list}
+	methods := newCalls(c)
 	var seen []string
 	for _, l := range list {
 		for _, before := range l.after {
@@ -128,8 +129,8 @@ func build(c *contract.Contract, list []link) (*Chain, error) {
 			return nil, fmt.Errorf("interceptor: %s is there twice", l.name)
 		}
 		seen = append(seen, l.name)
-		chain.unary = append(chain.unary, unary(c, l))
-		chain.stream = append(chain.stream, stream(c, l))
+		chain.unary = append(chain.unary, unary(methods, l))
+		chain.stream = append(chain.stream, stream(methods, l))
 	}
 	return chain, nil
 }
@@ -149,14 +150,30 @@ func (c *Chain) Unary() []grpc.UnaryServerInterceptor { return c.unary }
 // Stream returns the interceptors of streams, outermost first.
 func (c *Chain) Stream() []grpc.StreamServerInterceptor { return c.stream }
 
-func callOf(c *contract.Contract, name string) *call {
-	m, _ := c.Method(name)
-	return &call{name: name, method: m}
+// calls are the methods of the contract, prepared once.
+type calls map[string]*call
+
+func newCalls(c *contract.Contract) calls {
+	all := calls{}
+	if c == nil {
+		return all
+	}
+	for _, m := range c.Methods() {
+		all[m.FullName] = &call{name: m.FullName, method: m}
+	}
+	return all
 }
 
-func unary(c *contract.Contract, l link) grpc.UnaryServerInterceptor {
+func (c calls) of(name string) *call {
+	if known, ok := c[name]; ok {
+		return known
+	}
+	return &call{name: name}
+}
+
+func unary(c calls, l link) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		at := callOf(c, info.FullMethod)
+		at := c.of(info.FullMethod)
 		if l.unary != nil {
 			return l.unary(ctx, at, req, handler)
 		}
@@ -186,9 +203,9 @@ func unary(c *contract.Contract, l link) grpc.UnaryServerInterceptor {
 	}
 }
 
-func stream(c *contract.Contract, l link) grpc.StreamServerInterceptor {
+func stream(c calls, l link) grpc.StreamServerInterceptor {
 	return func(server any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		at := callOf(c, info.FullMethod)
+		at := c.of(info.FullMethod)
 		next := func(ctx context.Context) error {
 			return handler(server, &wrapped{ServerStream: ss, ctx: ctx, call: at, message: l.message})
 		}
