@@ -133,10 +133,12 @@ func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]RunQueue,
 const closeLeg = `-- name: CloseLeg :one
 UPDATE run_queue SET
     is_open = 0, state = ?1, lease_owner = NULL, lease_until = NULL, updated_at = ?2,
-    checkpoint_seq = checkpoint_seq + ?3, event_seq = event_seq + ?4,
-    journal_seq = journal_seq + ?5
-WHERE run_id = ?6 AND is_open AND lease_owner = ?7 AND attempt = ?8
-RETURNING checkpoint_seq, event_seq, journal_seq
+    checkpoint_seq = run_queue.checkpoint_seq + ?3, event_seq = run_queue.event_seq + ?4,
+    journal_seq = run_queue.journal_seq + ?5
+WHERE run_queue.run_id = ?6 AND run_queue.is_open AND run_queue.lease_owner = ?7 AND run_queue.attempt = ?8
+RETURNING run_queue.checkpoint_seq, run_queue.event_seq, run_queue.journal_seq,
+    (SELECT count(*) FROM idempotency_keys k WHERE k.run_id = run_queue.run_id AND NOT k.done) AS keyed,
+    (SELECT count(*) FROM human_tasks h WHERE h.run_id = run_queue.run_id AND h.state = 'pending') AS waiting
 `
 
 type CloseLegParams struct {
@@ -154,6 +156,8 @@ type CloseLegRow struct {
 	CheckpointSeq int64
 	EventSeq      int64
 	JournalSeq    int64
+	Count         int64
+	Count_2       int64
 }
 
 func (q *Queries) CloseLeg(ctx context.Context, arg CloseLegParams) (CloseLegRow, error) {
@@ -168,7 +172,13 @@ func (q *Queries) CloseLeg(ctx context.Context, arg CloseLegParams) (CloseLegRow
 		arg.Attempt,
 	)
 	var i CloseLegRow
-	err := row.Scan(&i.CheckpointSeq, &i.EventSeq, &i.JournalSeq)
+	err := row.Scan(
+		&i.CheckpointSeq,
+		&i.EventSeq,
+		&i.JournalSeq,
+		&i.Count,
+		&i.Count_2,
+	)
 	return i, err
 }
 

@@ -302,7 +302,7 @@ func (q *Queries) InsertRun(ctx context.Context, arg InsertRunParams) error {
 }
 
 const insertSnapshot = `-- name: InsertSnapshot :exec
-INSERT INTO snapshots (digest, created_at, frozen, inputs, plan) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING
+INSERT INTO snapshots (digest, created_at, frozen, inputs, plan) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at
 `
 
 type InsertSnapshotParams struct {

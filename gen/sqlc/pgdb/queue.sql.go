@@ -152,13 +152,15 @@ func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]RunQueue,
 }
 
 const closeLeg = `-- name: CloseLeg :one
-UPDATE run_queue SET
+UPDATE run_queue AS q SET
     is_open = false, state = $1, lease_owner = NULL, lease_until = NULL,
     updated_at = coalesce($2::timestamptz, clock_timestamp()),
-    checkpoint_seq = checkpoint_seq + $3, event_seq = event_seq + $4,
-    journal_seq = journal_seq + $5
-WHERE run_id = $6 AND is_open AND lease_owner = $7 AND attempt = $8
-RETURNING checkpoint_seq, event_seq, journal_seq
+    checkpoint_seq = q.checkpoint_seq + $3, event_seq = q.event_seq + $4,
+    journal_seq = q.journal_seq + $5
+WHERE q.run_id = $6 AND q.is_open AND q.lease_owner = $7 AND q.attempt = $8
+RETURNING q.checkpoint_seq, q.event_seq, q.journal_seq,
+    EXISTS (SELECT 1 FROM idempotency_keys k WHERE k.run_id = q.run_id AND NOT k.done) AS keyed,
+    EXISTS (SELECT 1 FROM human_tasks h WHERE h.run_id = q.run_id AND h.state = 'pending') AS waiting
 `
 
 type CloseLegParams struct {
@@ -176,6 +178,8 @@ type CloseLegRow struct {
 	CheckpointSeq int64
 	EventSeq      int64
 	JournalSeq    int64
+	Keyed         bool
+	Waiting       bool
 }
 
 func (q *Queries) CloseLeg(ctx context.Context, arg CloseLegParams) (CloseLegRow, error) {
@@ -190,7 +194,13 @@ func (q *Queries) CloseLeg(ctx context.Context, arg CloseLegParams) (CloseLegRow
 		arg.Attempt,
 	)
 	var i CloseLegRow
-	err := row.Scan(&i.CheckpointSeq, &i.EventSeq, &i.JournalSeq)
+	err := row.Scan(
+		&i.CheckpointSeq,
+		&i.EventSeq,
+		&i.JournalSeq,
+		&i.Keyed,
+		&i.Waiting,
+	)
 	return i, err
 }
 

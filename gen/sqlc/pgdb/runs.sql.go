@@ -336,7 +336,7 @@ func (q *Queries) InsertRun(ctx context.Context, arg InsertRunParams) error {
 }
 
 const insertSnapshot = `-- name: InsertSnapshot :exec
-INSERT INTO snapshots (digest, created_at, frozen, inputs, plan) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING
+INSERT INTO snapshots (digest, created_at, frozen, inputs, plan) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at
 `
 
 type InsertSnapshotParams struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,11 +34,13 @@ type tx struct {
 }
 
 type operation struct {
-	ctx  context.Context
-	do   func(context.Context, *tx) error
-	done chan error
-	err  error
-	tx   tx
+	ctx context.Context
+	// first, when set, issues the one query that do starts with; the queries of a whole group travel together.
+	first func(context.Context, *pgdb.Queries)
+	do    func(context.Context, *tx) error
+	done  chan error
+	err   error
+	tx    tx
 }
 
 // flusher commits waiting operations in shared transactions. The duration of a commit is the window in which the next group gathers.
@@ -51,6 +54,9 @@ type flusher struct {
 	ended  sync.WaitGroup
 }
 
+// errRecorded is what a recorded query answers; nobody looks at it.
+var errRecorded = errors.New("postgres: recorded")
+
 // errSplit says that the operations of a group must not share a transaction.
 var errSplit = errors.New("postgres: operations need transactions of their own")
 
@@ -63,8 +69,8 @@ func startFlusher(pool *pgxpool.Pool, n int, published func([]string, bool)) *fl
 }
 
 // submit waits until the operation is committed or refused. Once an operation has begun, the end of ctx does not hide its outcome.
-func (f *flusher) submit(ctx context.Context, do func(context.Context, *tx) error) error {
-	o := &operation{ctx: ctx, do: do, done: make(chan error, 1)}
+func (f *flusher) submit(ctx context.Context, first func(context.Context, *pgdb.Queries), do func(context.Context, *tx) error) error {
+	o := &operation{ctx: ctx, first: first, do: do, done: make(chan error, 1)}
 	f.mu.RLock()
 	if f.closed {
 		f.mu.RUnlock()
@@ -168,12 +174,18 @@ func (f *flusher) run(group []*operation) error {
 	}
 	defer conn.Release()
 	s := &session{conn: conn.Conn()}
+	if err := s.prefetch(ctx, group); err != nil {
+		return errors.Join(err, s.rollback(ctx))
+	}
+	// What was asked first is also written first: an operation that reads a run must see the leg that ended in the same transaction.
+	slices.SortStableFunc(group, func(a, b *operation) int { return rank(a) - rank(b) })
 	direct, later := pgdb.New(escaping{s}), pgdb.New(escaping{pipeline{s}})
 	for _, o := range group {
 		if o.err = o.ctx.Err(); o.err != nil {
 			continue
 		}
 		o.tx = tx{q: direct, later: later, sync: s.sync}
+		s.current = o
 		mark := s.mark()
 		if o.err = guarded(o, ctx); o.err == nil {
 			continue
@@ -196,6 +208,13 @@ func (f *flusher) run(group []*operation) error {
 	return nil
 }
 
+func rank(o *operation) int {
+	if o.first == nil {
+		return 1
+	}
+	return 0
+}
+
 // guarded keeps the flusher alive when an operation panics.
 func guarded(o *operation, ctx context.Context) (err error) {
 	defer func() {
@@ -213,6 +232,9 @@ type session struct {
 	begun  bool
 	direct int
 	failed error
+	// fetched are the answers to the first queries; current is the operation that runs.
+	fetched map[*operation]fetchedRow
+	current *operation
 }
 
 type mark struct{ direct, queued int }
@@ -234,6 +256,99 @@ func (s *session) begin(ctx context.Context) error {
 		return s.note(err)
 	}
 	s.begun = true
+	return nil
+}
+
+// prefetch sends the first queries of all operations at once.
+func (s *session) prefetch(ctx context.Context, group []*operation) error {
+	var batch pgx.Batch
+	var asked []*operation
+	for _, o := range group {
+		if o.first == nil || o.ctx.Err() != nil {
+			continue
+		}
+		var r recorder
+		o.first(ctx, pgdb.New(escaping{&r}))
+		if batch.Len() == 0 {
+			batch.Queue("begin")
+		}
+		batch.Queue(r.query, r.args...)
+		asked = append(asked, o)
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	s.begun = true
+	s.fetched = make(map[*operation]fetchedRow, len(asked))
+	answers := s.conn.SendBatch(ctx, &batch)
+	_, err := answers.Exec()
+	for _, o := range asked {
+		if err != nil {
+			break
+		}
+		var found pgx.Rows
+		if found, err = answers.Query(); err == nil {
+			row := fetchedRow{s: s}
+			if found.Next() {
+				row.values, err = found.Values()
+			}
+			found.Close()
+			err = errors.Join(err, found.Err())
+			s.fetched[o] = row
+		}
+	}
+	if closing := answers.Close(); err == nil {
+		err = closing
+	}
+	_ = s.note(err)
+	return s.failed
+}
+
+// recorder keeps a query instead of running it.
+type recorder struct {
+	query string
+	args  []any
+}
+
+// Exec implements pgdb.DBTX.
+func (r *recorder) Exec(context.Context, string, ...any) (pgconn.CommandTag, error) {
+	return pgconn.CommandTag{}, errRecorded
+}
+
+// Query implements pgdb.DBTX.
+func (r *recorder) Query(context.Context, string, ...any) (pgx.Rows, error) { return nil, errRecorded }
+
+// QueryRow implements pgdb.DBTX.
+func (r *recorder) QueryRow(_ context.Context, query string, args ...any) pgx.Row {
+	r.query, r.args = query, args
+	return failedRow{errRecorded}
+}
+
+// fetchedRow is an answer that is already here.
+type fetchedRow struct {
+	s      *session
+	values []any
+}
+
+// Scan implements pgx.Row for the types that first queries return.
+func (r fetchedRow) Scan(dest ...any) error {
+	if r.values == nil {
+		return pgx.ErrNoRows
+	}
+	if len(dest) != len(r.values) {
+		return fmt.Errorf("postgres: %d values for %d places", len(r.values), len(dest))
+	}
+	for i, d := range dest {
+		switch p := d.(type) {
+		case *int64:
+			*p, _ = r.values[i].(int64)
+		case *bool:
+			*p, _ = r.values[i].(bool)
+		default:
+			return fmt.Errorf("postgres: a first query cannot return into %T", d)
+		}
+	}
+	r.s.direct++
 	return nil
 }
 
@@ -268,6 +383,10 @@ func (s *session) Query(ctx context.Context, query string, args ...any) (pgx.Row
 
 // QueryRow implements pgdb.DBTX.
 func (s *session) QueryRow(ctx context.Context, query string, args ...any) pgx.Row {
+	if row, ok := s.fetched[s.current]; ok {
+		delete(s.fetched, s.current)
+		return row
+	}
 	if err := s.begin(ctx); err != nil {
 		return failedRow{err}
 	}
@@ -298,8 +417,12 @@ func (s *session) sync(ctx context.Context) error {
 	if s.queue.Len() == 0 {
 		return nil
 	}
-	if err := s.begin(ctx); err != nil {
-		return err
+	if !s.begun {
+		var batch pgx.Batch
+		batch.Queue("begin")
+		batch.QueuedQueries = append(batch.QueuedQueries, s.queue.QueuedQueries...)
+		s.queue = batch
+		s.begun = true
 	}
 	err := s.conn.SendBatch(ctx, &s.queue).Close()
 	s.direct += s.queue.Len()
@@ -310,9 +433,6 @@ func (s *session) sync(ctx context.Context) error {
 func (s *session) commit(ctx context.Context) error {
 	if !s.begun && s.queue.Len() == 0 {
 		return nil
-	}
-	if err := s.begin(ctx); err != nil {
-		return s.failed
 	}
 	s.queue.Queue("commit")
 	if err := s.sync(ctx); err != nil {
@@ -353,5 +473,10 @@ func (p pipeline) QueryRow(ctx context.Context, query string, args ...any) pgx.R
 }
 
 func (s *Store) write(ctx context.Context, do func(context.Context, *tx) error) error {
-	return s.flush.submit(ctx, do)
+	return s.flush.submit(ctx, nil, do)
+}
+
+// writeFirst is write for an operation whose only query with an answer comes first.
+func (s *Store) writeFirst(ctx context.Context, first func(context.Context, *pgdb.Queries), do func(context.Context, *tx) error) error {
+	return s.flush.submit(ctx, first, do)
 }

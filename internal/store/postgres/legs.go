@@ -32,11 +32,12 @@ func (s *Store) CommitStep(ctx context.Context, f run.Fence, p store.Progress) e
 }
 
 func (s *Store) advance(ctx context.Context, f run.Fence, p store.Progress) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		add := grown(p)
-		row, err := t.q.AdvanceLeg(ctx, pgdb.AdvanceLegParams{
-			Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal, RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
-		})
+	add := grown(p)
+	params := pgdb.AdvanceLegParams{
+		Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal, RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
+	}
+	return s.writeFirst(ctx, func(ctx context.Context, q *pgdb.Queries) { _, _ = q.AdvanceLeg(ctx, params) }, func(ctx context.Context, t *tx) error {
+		row, err := t.q.AdvanceLeg(ctx, params)
 		if err != nil {
 			return leaseLost(f, err)
 		}
@@ -46,11 +47,12 @@ func (s *Store) advance(ctx context.Context, f run.Fence, p store.Progress) erro
 
 // StartClaimed implements store.Legs.
 func (s *Store) StartClaimed(ctx context.Context, f run.Fence, p store.Progress) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		add := grown(p)
-		row, err := t.q.StartClaimedLeg(ctx, pgdb.StartClaimedLegParams{
-			Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal, RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
-		})
+	add := grown(p)
+	params := pgdb.StartClaimedLegParams{
+		Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal, RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
+	}
+	return s.writeFirst(ctx, func(ctx context.Context, q *pgdb.Queries) { _, _ = q.StartClaimedLeg(ctx, params) }, func(ctx context.Context, t *tx) error {
+		row, err := t.q.StartClaimedLeg(ctx, params)
 		if err != nil {
 			return leaseLost(f, err)
 		}
@@ -60,37 +62,36 @@ func (s *Store) StartClaimed(ctx context.Context, f run.Fence, p store.Progress)
 
 // BlockRun implements store.Legs.
 func (s *Store) BlockRun(ctx context.Context, f run.Fence, e store.EndLeg) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error { return s.endLeg(ctx, t, f, e) })
+	return s.endLeg(ctx, f, e)
 }
 
 // FinishRun implements store.Legs.
 func (s *Store) FinishRun(ctx context.Context, f run.Fence, e store.EndLeg) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := s.endLeg(ctx, t, f, e); err != nil {
-			return err
-		}
-		now := s.now()
-		if err := t.later.CancelTasks(ctx, pgdb.CancelTasksParams{DecidedAt: &now, RunID: f.RunID}); err != nil {
-			return fmt.Errorf("close tasks: %w", err)
-		}
-		return nil
-	})
+	return s.endLeg(ctx, f, e)
 }
 
-func (s *Store) endLeg(ctx context.Context, t *tx, f run.Fence, e store.EndLeg) error {
-	now := s.now()
+func (s *Store) endLeg(ctx context.Context, f run.Fence, e store.EndLeg) error {
 	add := grown(e.Progress)
 	state := rows.QueueDone
 	if e.Run != nil {
 		state = rows.ClosedState(e.Run.Status)
 	}
-	row, err := t.q.CloseLeg(ctx, pgdb.CloseLegParams{
+	params := pgdb.CloseLegParams{
 		State: state, Now: s.at(), Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal,
 		RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
-	})
-	if err != nil {
-		return leaseLost(f, err)
 	}
+	return s.writeFirst(ctx, func(ctx context.Context, q *pgdb.Queries) { _, _ = q.CloseLeg(ctx, params) }, func(ctx context.Context, t *tx) error {
+		row, err := t.q.CloseLeg(ctx, params)
+		if err != nil {
+			return leaseLost(f, err)
+		}
+		return s.closeLeg(ctx, t, f, e, row)
+	})
+}
+
+// closeLeg writes what ends with a leg.
+func (s *Store) closeLeg(ctx context.Context, t *tx, f run.Fence, e store.EndLeg, row pgdb.CloseLegRow) error {
+	now := s.now()
 	for _, task := range e.Tasks {
 		if err := s.insertTask(ctx, t, f.RunID, task); err != nil {
 			return err
@@ -105,8 +106,15 @@ func (s *Store) endLeg(ctx context.Context, t *tx, f run.Fence, e store.EndLeg) 
 			return fmt.Errorf("%w: task %s", store.ErrNotFound, e.Reopen)
 		}
 	}
-	if err := s.completeKeys(ctx, t, f.RunID, e, now); err != nil {
-		return err
+	if row.Keyed {
+		if err := s.completeKeys(ctx, t, f.RunID, e, now); err != nil {
+			return err
+		}
+	}
+	if row.Waiting && e.Run != nil && e.Run.Status.Terminal() {
+		if err := t.later.CancelTasks(ctx, pgdb.CancelTasksParams{DecidedAt: &now, RunID: f.RunID}); err != nil {
+			return fmt.Errorf("close tasks: %w", err)
+		}
 	}
 	return s.applyProgress(ctx, t, f.RunID, counters{row.CheckpointSeq, row.EventSeq, row.JournalSeq}, e.Progress)
 }

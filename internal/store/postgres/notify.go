@@ -21,6 +21,8 @@ const (
 	retryInterval = 2 * time.Second
 	beatFraction  = 3
 	notifyTimeout = 5 * time.Second
+	// notifyPause bounds how often other processes are told, since every notification costs them and the database a little.
+	notifyPause = 15 * time.Millisecond
 )
 
 // announcer tells other processes which runs changed. One notification is on its way at a time, and what changes meanwhile shares the next, so
@@ -67,6 +69,8 @@ func (a *announcer) take() ([]string, bool) {
 }
 
 func (a *announcer) run(ctx context.Context) {
+	pause := time.NewTimer(notifyPause)
+	defer pause.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -76,6 +80,12 @@ func (a *announcer) run(ctx context.Context) {
 		ids, wake := a.take()
 		for _, payload := range payloads(a.instance, ids, wake) {
 			a.send(ctx, payload)
+		}
+		pause.Reset(notifyPause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
 		}
 	}
 }

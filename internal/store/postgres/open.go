@@ -62,6 +62,8 @@ type Store struct {
 	wake   chan struct{}
 	news   *announcer
 	owners owners
+	// snapshots that this process stored a short while ago.
+	snapshots digests
 
 	stop     context.CancelFunc
 	running  sync.WaitGroup

@@ -96,6 +96,10 @@ func (p *pruning) runs(ctx context.Context, before time.Time) error {
 			p.counts[d.table] += n
 		}
 	}
+	// Other processes trust that a snapshot they stored a moment ago is there.
+	if keep := p.s.now().Add(-snapshotKeep); before.After(keep) {
+		before = keep
+	}
 	n, err := p.t.q.DeleteUnusedSnapshots(ctx, before)
 	if n > 0 {
 		p.counts["snapshots"] += n

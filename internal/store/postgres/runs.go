@@ -29,6 +29,7 @@ func (s *Store) CreateRun(ctx context.Context, c store.CreateRun) (run.Claimed, 
 	if err != nil {
 		return run.Claimed{}, err
 	}
+	s.snapshots.sent(c.Snapshot.Digest)
 	return out, nil
 }
 
@@ -103,7 +104,7 @@ func firstQueueRow(r run.Run, c store.CreateRun, now time.Time) (rows.Queue, *in
 }
 
 func (s *Store) insertSnapshot(ctx context.Context, t *tx, snap run.Snapshot) error {
-	if snap.Digest == "" {
+	if snap.Digest == "" || s.snapshots.fresh(snap.Digest) {
 		return nil
 	}
 	err := t.later.InsertSnapshot(ctx, pgdb.InsertSnapshotParams{

@@ -65,16 +65,7 @@ func (s *Store) BlockRun(ctx context.Context, f run.Fence, e store.EndLeg) error
 
 // FinishRun implements store.Legs.
 func (s *Store) FinishRun(ctx context.Context, f run.Fence, e store.EndLeg) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := s.endLeg(ctx, t, f, e); err != nil {
-			return err
-		}
-		now := s.now()
-		if err := t.q.CancelTasks(ctx, litedb.CancelTasksParams{DecidedAt: &now, RunID: f.RunID}); err != nil {
-			return fmt.Errorf("close tasks: %w", err)
-		}
-		return nil
-	})
+	return s.write(ctx, func(ctx context.Context, t *tx) error { return s.endLeg(ctx, t, f, e) })
 }
 
 func (s *Store) endLeg(ctx context.Context, t *tx, f run.Fence, e store.EndLeg) error {
@@ -105,8 +96,17 @@ func (s *Store) endLeg(ctx context.Context, t *tx, f run.Fence, e store.EndLeg) 
 			return fmt.Errorf("%w: task %s", store.ErrNotFound, e.Reopen)
 		}
 	}
-	if err := s.completeKeys(ctx, t, f.RunID, e, now); err != nil {
-		return err
+	// The generator does not take over the names of these counts: open idempotency records and pending tasks.
+	keyed, waiting := row.Count > 0, row.Count_2 > 0
+	if keyed {
+		if err := s.completeKeys(ctx, t, f.RunID, e, now); err != nil {
+			return err
+		}
+	}
+	if waiting && e.Run != nil && e.Run.Status.Terminal() {
+		if err := t.q.CancelTasks(ctx, litedb.CancelTasksParams{DecidedAt: &now, RunID: f.RunID}); err != nil {
+			return fmt.Errorf("close tasks: %w", err)
+		}
 	}
 	return s.applyProgress(ctx, t, f.RunID, counters{row.CheckpointSeq, row.EventSeq, row.JournalSeq}, e.Progress)
 }

@@ -49,6 +49,7 @@ CREATE INDEX runs_session ON runs (session_id, updated_at, id) WHERE session_id 
 CREATE INDEX runs_snapshot ON runs (snapshot_digest);
 CREATE INDEX runs_deadline ON runs (deadline_at) WHERE deadline_at IS NOT NULL AND status IN ('queued', 'running', 'blocked');
 
+-- created_at moves on when the snapshot is used again; retention keeps recent ones.
 CREATE TABLE snapshots (
     digest     text NOT NULL PRIMARY KEY,
     created_at timestamptz NOT NULL,
@@ -144,6 +145,7 @@ CREATE TABLE human_tasks (
 CREATE INDEX human_tasks_request ON human_tasks (request_id);
 CREATE INDEX human_tasks_run ON human_tasks (run_id);
 CREATE INDEX human_tasks_pending ON human_tasks (created_at) WHERE state = 'pending';
+CREATE INDEX human_tasks_open ON human_tasks (run_id) WHERE state = 'pending';
 CREATE INDEX human_tasks_due ON human_tasks (expires_at) WHERE state = 'pending' AND escalated_at IS NULL AND expires_at IS NOT NULL;
 
 CREATE TABLE audit_events (

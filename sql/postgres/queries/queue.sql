@@ -29,13 +29,15 @@ WHERE run_id = sqlc.arg('run_id') AND is_open AND lease_owner = sqlc.arg('owner'
 RETURNING checkpoint_seq, event_seq, journal_seq;
 
 -- name: CloseLeg :one
-UPDATE run_queue SET
+UPDATE run_queue AS q SET
     is_open = false, state = sqlc.arg('state'), lease_owner = NULL, lease_until = NULL,
     updated_at = coalesce(sqlc.narg('now')::timestamptz, clock_timestamp()),
-    checkpoint_seq = checkpoint_seq + sqlc.arg('checkpoints'), event_seq = event_seq + sqlc.arg('events'),
-    journal_seq = journal_seq + sqlc.arg('entries')
-WHERE run_id = sqlc.arg('run_id') AND is_open AND lease_owner = sqlc.arg('owner') AND attempt = sqlc.arg('attempt')
-RETURNING checkpoint_seq, event_seq, journal_seq;
+    checkpoint_seq = q.checkpoint_seq + sqlc.arg('checkpoints'), event_seq = q.event_seq + sqlc.arg('events'),
+    journal_seq = q.journal_seq + sqlc.arg('entries')
+WHERE q.run_id = sqlc.arg('run_id') AND q.is_open AND q.lease_owner = sqlc.arg('owner') AND q.attempt = sqlc.arg('attempt')
+RETURNING q.checkpoint_seq, q.event_seq, q.journal_seq,
+    EXISTS (SELECT 1 FROM idempotency_keys k WHERE k.run_id = q.run_id AND NOT k.done) AS keyed,
+    EXISTS (SELECT 1 FROM human_tasks h WHERE h.run_id = q.run_id AND h.state = 'pending') AS waiting;
 
 -- name: CloseRun :one
 UPDATE run_queue SET

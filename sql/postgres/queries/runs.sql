@@ -25,7 +25,7 @@ WHERE deadline_at IS NOT NULL AND status IN ('queued', 'running', 'blocked') AND
 ORDER BY deadline_at LIMIT sqlc.narg('max_rows')::bigint;
 
 -- name: InsertSnapshot :exec
-INSERT INTO snapshots (digest, created_at, frozen, inputs, plan) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING;
+INSERT INTO snapshots (digest, created_at, frozen, inputs, plan) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at;
 
 -- name: GetSnapshot :one
 SELECT * FROM snapshots WHERE digest = $1;

@@ -21,10 +21,12 @@ RETURNING checkpoint_seq, event_seq, journal_seq;
 -- name: CloseLeg :one
 UPDATE run_queue SET
     is_open = 0, state = sqlc.arg('state'), lease_owner = NULL, lease_until = NULL, updated_at = sqlc.arg('updated_at'),
-    checkpoint_seq = checkpoint_seq + sqlc.arg('checkpoints'), event_seq = event_seq + sqlc.arg('events'),
-    journal_seq = journal_seq + sqlc.arg('entries')
-WHERE run_id = sqlc.arg('run_id') AND is_open AND lease_owner = sqlc.arg('owner') AND attempt = sqlc.arg('attempt')
-RETURNING checkpoint_seq, event_seq, journal_seq;
+    checkpoint_seq = run_queue.checkpoint_seq + sqlc.arg('checkpoints'), event_seq = run_queue.event_seq + sqlc.arg('events'),
+    journal_seq = run_queue.journal_seq + sqlc.arg('entries')
+WHERE run_queue.run_id = sqlc.arg('run_id') AND run_queue.is_open AND run_queue.lease_owner = sqlc.arg('owner') AND run_queue.attempt = sqlc.arg('attempt')
+RETURNING run_queue.checkpoint_seq, run_queue.event_seq, run_queue.journal_seq,
+    (SELECT count(*) FROM idempotency_keys k WHERE k.run_id = run_queue.run_id AND NOT k.done) AS keyed,
+    (SELECT count(*) FROM human_tasks h WHERE h.run_id = run_queue.run_id AND h.state = 'pending') AS waiting;
 
 -- name: CloseRun :one
 UPDATE run_queue SET

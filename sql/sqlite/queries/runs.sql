@@ -28,7 +28,7 @@ WHERE deadline_at IS NOT NULL AND status IN ('queued', 'running', 'blocked') AND
 ORDER BY deadline_at LIMIT sqlc.arg('max_rows');
 
 -- name: InsertSnapshot :exec
-INSERT INTO snapshots (digest, created_at, frozen, inputs, plan) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING;
+INSERT INTO snapshots (digest, created_at, frozen, inputs, plan) VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at;
 
 -- name: GetSnapshot :one
 SELECT * FROM snapshots WHERE digest = ?;
