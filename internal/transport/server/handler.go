@@ -181,11 +181,12 @@ type recorder struct {
 	status  int
 }
 
-// WriteHeader remembers the status.
+// WriteHeader remembers the status. The limit of an earlier answer on the same connection is renewed.
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
+	w.deadline(w.control.SetWriteDeadline, writeTimeout)
 	w.ResponseWriter.WriteHeader(status)
 }
 
