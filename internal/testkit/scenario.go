@@ -32,6 +32,8 @@ type Scenario struct {
 	Expect Expect `yaml:"expect"`
 	// Crash is false for scenarios whose outcome depends on when a process dies.
 	Crash *bool `yaml:"crash"`
+	// InFlight is how many calls can be in flight at once; 0 means 1.
+	InFlight int `yaml:"in_flight"`
 }
 
 // Act is one action: an answer to the pending task, or a continuation.
