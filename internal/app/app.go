@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"strconv"
 	"sync"
@@ -18,7 +19,9 @@ import (
 	"github.com/kneo-go/kneo/internal/config"
 	"github.com/kneo-go/kneo/internal/inproc"
 	"github.com/kneo-go/kneo/internal/maintenance"
+	"github.com/kneo-go/kneo/internal/problem"
 	"github.com/kneo-go/kneo/internal/runner"
+	"github.com/kneo-go/kneo/internal/secret"
 	"github.com/kneo-go/kneo/internal/service"
 	"github.com/kneo-go/kneo/internal/store"
 	"github.com/kneo-go/kneo/internal/telemetry"
@@ -99,6 +102,9 @@ func (a *App) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.requireSecrets(ctx); err != nil {
+		return err
+	}
 	for _, w := range keys.Warnings() {
 		a.log.WarnContext(ctx, "auth: "+w)
 	}
@@ -106,6 +112,22 @@ func (a *App) build(ctx context.Context) error {
 		return err
 	}
 	return a.buildTransport(keys)
+}
+
+// requireSecrets refuses a start without the keys of the providers that readiness names, where the deployment wants that.
+func (a *App) requireSecrets(ctx context.Context) error {
+	if !a.cfg.Specs.RequireProviderSecrets {
+		return nil
+	}
+	for _, p := range a.cfg.Observe.HealthProviders {
+		if _, err := secret.Require(ctx, secret.Env{}, "provider:"+p, secret.ProviderVariable(p)); err != nil {
+			if known := problem.As(err); known != nil {
+				return errors.New(known.Message)
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // Serve opens the ports and answers until ctx ends; then it drains. It returns nil after an orderly stop.
@@ -170,7 +192,15 @@ func (a *App) sweeper() *maintenance.Sweeper {
 }
 
 // Sweep does once what the leader does periodically.
-func (a *App) Sweep(ctx context.Context) (maintenance.Report, error) { return a.sweeper().Sweep(ctx) }
+func (a *App) Sweep(ctx context.Context) (maintenance.Report, error) {
+	report, err := a.sweeper().Sweep(ctx)
+	files, fileErr := a.pruneFiles(ctx)
+	if report.Pruned == nil {
+		report.Pruned = map[string]int64{}
+	}
+	maps.Copy(report.Pruned, files)
+	return report, errors.Join(err, fileErr)
+}
 
 // start runs the parts that live beside the transports.
 func (a *App) start(ctx context.Context, parts *sync.WaitGroup) {
@@ -184,6 +214,7 @@ func (a *App) start(ctx context.Context, parts *sync.WaitGroup) {
 	part("events", a.use.events.Run)
 	if a.cfg.Worker.Sweep > 0 {
 		part("maintenance", a.sweeper().Run)
+		part("files", a.keepFilesPruned)
 	}
 	part("dispatcher", func(ctx context.Context) error {
 		a.execution.dispatcher.Run(ctx)

@@ -317,6 +317,7 @@ func TestStartFailures(t *testing.T) {
 		"auth without keys": {"KNEO_SERV_AUTH_ENABLED": "true"},
 		"bad keys":          {"KNEO_SERV_API_KEYS": "a:b"},
 		"bad path":          {"KNEO_SERV_SQLITE_PATH": "/proc/none/kneo.db"},
+		"missing secret":    {"KNEO_SERV_REQUIRE_PROVIDER_SECRETS": "true", "KNEO_SERV_HEALTH_PROVIDERS": "no-such-provider"},
 		"half a key pair":   {"KNEO_SERV_TLS_CERT_FILE": "/none", "KNEO_SERV_TLS_KEY_FILE": "/none"},
 	} {
 		settings := map[string]string{"KNEO_SERV_SQLITE_PATH": filepath.Join(t.TempDir(), "kneo.db")}
