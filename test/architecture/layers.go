@@ -26,7 +26,7 @@ type Layer struct {
 // Layers lists the layers from the lowest to the highest. Generated code lies below all of them.
 var Layers = []Layer{
 	{Name: "base", Packages: []string{
-		"internal/clock", "internal/contract", "internal/handler", "internal/id", "internal/cli/term", "internal/pattern", "internal/problem",
+		"internal/clock", "internal/contract", "internal/handler", "internal/id", "internal/cli/term", "internal/problem",
 		"internal/pytext", "internal/redact", "internal/requestid", "internal/store/dbtype", "internal/testkit/pgtest", "internal/version", "sql",
 	}},
 	{Name: "foundation", Packages: []string{
