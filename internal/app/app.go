@@ -98,6 +98,9 @@ func (a *App) build(ctx context.Context) error {
 	if a.store, err = a.openStore(ctx); err != nil {
 		return err
 	}
+	if a.cfg.Observe.AuditExport {
+		a.store = &auditLogged{Store: a.store, log: a.log}
+	}
 	keys, err := auth.New(auth.Settings{APIKeys: a.cfg.Auth.APIKeys, AdminAPIKey: a.cfg.Auth.AdminAPIKey, Enabled: a.cfg.Auth.Enabled})
 	if err != nil {
 		return err

@@ -352,6 +352,19 @@ func TestStoreOutage(t *testing.T) {
 	}
 }
 
+func TestAuditIsExported(t *testing.T) {
+	p := start(t, map[string]string{"KNEO_SERV_AUDIT_EXPORT_ENABLED": "true"})
+	run := p.ok(200, "POST", "/v1/runs", object{"input": "x", "spec": review()})
+	p.ok(200, "POST", "/v1/runs/"+run["run_id"].(string)+"/cancel", nil)
+	p.ok(200, "PUT", "/v1/policies/environment/prod", object{})
+	p.ok(200, "GET", "/v1/security/credentials", nil)
+	for _, kind := range []string{"run.created", "run.cancelled", "policy.changed", "credential.inventory_accessed"} {
+		if log := p.log.String(); strings.Count(log, `"event_type":"`+kind+`"`) != 1 {
+			t.Errorf("%s in the log: %s", kind, log)
+		}
+	}
+}
+
 func TestDeadline(t *testing.T) {
 	p := start(t, map[string]string{"KNEO_SERV_SWEEP_SECONDS": "0.05"})
 	run := p.ok(200, "POST", "/v1/runs", object{"input": "x", "spec": review(), "timeout_seconds": 0.05})

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/kneo-go/kneo/internal/agent"
 	"github.com/kneo-go/kneo/internal/clock"
@@ -29,7 +28,7 @@ func (a *App) buildServices() error {
 	if err != nil {
 		return err
 	}
-	a.use.specs = service.NewSpecs(a.store, compiler, a.now, id.New, a.auditLog())
+	a.use.specs = service.NewSpecs(a.store, compiler, a.now, id.New)
 	a.runner = runner.New(runner.Deps{
 		Store: a.store, Plans: func(ctx context.Context, digest string) (*plan.Plan, error) { return a.use.specs.Plan(ctx, digest) },
 		Agents: a.execution.loop, Guardrails: a.execution.loop, Functions: a.execution.functions, Metrics: a.metrics, Log: a.log, Clock: clock.System{},
@@ -37,16 +36,16 @@ func (a *App) buildServices() error {
 	})
 	a.use.runs, err = service.NewRuns(service.RunsOptions{
 		Store: a.store, Specs: a.use.specs, Executor: a.runner, Clock: clock.System{}, Log: a.log, Counters: a.metrics,
-		MaxDepth: a.cfg.Worker.MaxQueueDepth, AuditLog: a.auditLog(), CacheEntries: int(a.cfg.Specs.CacheEntries),
+		MaxDepth: a.cfg.Worker.MaxQueueDepth, CacheEntries: int(a.cfg.Specs.CacheEntries),
 	})
 	if err != nil {
 		return err
 	}
 	a.use.tasks = service.NewHumanTasks(a.store)
 	a.use.audit = service.NewAudit(a.store)
-	a.use.policies = service.NewPolicies(a.store, a.use.specs, a.log, a.now, id.New, a.auditLog())
+	a.use.policies = service.NewPolicies(a.store, a.use.specs, a.log, a.now, id.New)
 	a.use.skills = service.NewSkills(spec.ReadFrontmatter, a.log)
-	a.use.credentials = service.NewCredentials(service.Lookup(a.o.Env), a.store, a.now, id.New, a.auditLog())
+	a.use.credentials = service.NewCredentials(service.Lookup(a.o.Env), a.store, a.now, id.New)
 	a.use.events = service.NewEvents(a.store)
 	a.use.health = service.NewHealth(service.HealthOptions{
 		Store: a.store, Durable: a.cfg.Storage.DatabaseURL != "" || a.cfg.Storage.SQLitePath != sqlite.Memory,
@@ -69,14 +68,6 @@ func (a *App) compiler() (*service.Compiler, error) {
 		o.Secrets = secret.Env{}
 	}
 	return service.NewCompiler(o)
-}
-
-// auditLog is where audit events are exported, nil when they are not.
-func (a *App) auditLog() *slog.Logger {
-	if !a.cfg.Observe.AuditExport {
-		return nil
-	}
-	return a.log
 }
 
 // agentObserver writes spans and counts calls.

@@ -73,7 +73,7 @@ type Limits struct {
 	MetadataBytes     int64
 	ListItems         int64
 	PathChars         int64
-	// IdempotencyTTL is how long an open key is held before another request may take it.
+	// IdempotencyTTL is read and checked for compatibility; a key is held by its run.
 	IdempotencyTTL time.Duration
 }
 

@@ -55,7 +55,7 @@ var limitSettings = []Setting{
 	limit("KNEO_SERV_MAX_PATH_CHARS", "4096", "Longest path, environment, session id and diagnostic code, in characters.", func(c *Config) *int64 { return &c.Limits.PathChars }),
 	{
 		Name: "KNEO_SERV_IDEMPOTENCY_LOCK_TTL_SECONDS", Type: "integer", Default: "300", Bounds: "> 0", Group: groupLimits,
-		Help: "How long a key whose request did not end stays in progress.",
+		Help: "Accepted for compatibility: a key belongs to its run and stays in progress until that leg ends, however long it takes.",
 		apply: wholeSeconds("KNEO_SERV_IDEMPOTENCY_LOCK_TTL_SECONDS", 1, "KNEO_SERV_IDEMPOTENCY_LOCK_TTL_SECONDS must be greater than zero.",
 			func(c *Config) *time.Duration { return &c.Limits.IdempotencyTTL }),
 	},

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/kneo-go/kneo/internal/redact"
@@ -47,8 +46,8 @@ type Credentials struct {
 }
 
 // NewCredentials returns the use case over an environment.
-func NewCredentials(env Lookup, s store.Audit, now func() time.Time, newID func() string, export *slog.Logger) *Credentials {
-	return &Credentials{env: env, audit: auditor{store: s, now: now, newID: newID, export: export}}
+func NewCredentials(env Lookup, s store.Audit, now func() time.Time, newID func() string) *Credentials {
+	return &Credentials{env: env, audit: auditor{store: s, now: now, newID: newID}}
 }
 
 // Inventory lists the credentials and records that somebody looked.

@@ -85,7 +85,6 @@ func (s *Runs) Continue(ctx context.Context, runID string) (record.Reply, error)
 	if err != nil {
 		return record.Reply{}, s.legError(err)
 	}
-	s.audit.exported(ctx, leg.Audit...)
 	return s.execute(ctx, claimed)
 }
 
@@ -138,7 +137,6 @@ func (s *Runs) Resume(ctx context.Context, taskID string, a Answer) (record.Repl
 		return record.Reply{}, s.legError(err)
 	}
 	claimed.ResumedFrom = taskID
-	s.audit.exported(ctx, leg.Audit...)
 	return s.execute(ctx, claimed)
 }
 
@@ -283,7 +281,6 @@ func (s *Runs) Cancel(ctx context.Context, runID string) (RunView, error) {
 	}
 	if changed {
 		s.o.Executor.Keeper().Cancel(runID, runner.ErrCancelled)
-		s.audit.exported(ctx, event)
 	} else if err := s.audit.append(ctx, event); err != nil {
 		return RunView{}, err
 	}

@@ -51,8 +51,8 @@ type Policies struct {
 }
 
 // NewPolicies returns the use case; specs opens the frozen specs of runs for previews.
-func NewPolicies(s store.Store, specs *Specs, log *slog.Logger, now func() time.Time, newID func() string, export *slog.Logger) *Policies {
-	return &Policies{store: s, reports: specs, audit: auditor{store: s, now: now, newID: newID, export: export}, log: log}
+func NewPolicies(s store.Store, specs *Specs, log *slog.Logger, now func() time.Time, newID func() string) *Policies {
+	return &Policies{store: s, reports: specs, audit: auditor{store: s, now: now, newID: newID}, log: log}
 }
 
 // List returns all policies sorted by environment.
@@ -108,15 +108,12 @@ func (p *Policies) Put(ctx context.Context, environment string, next policy.Poli
 			p.log.WarnContext(ctx, "policy lock not released", "error", err)
 		}
 	}()
-	var written []run.AuditEvent
 	raw, err := p.store.PutMetadata(ctx, policyPrefix+environment, next.Encode(), func(previous json.RawMessage) []run.AuditEvent {
-		written = []run.AuditEvent{p.audit.event(ctx, "policy.changed", "", "", changed(environment, previous, next))}
-		return written
+		return []run.AuditEvent{p.audit.event(ctx, "policy.changed", "", "", changed(environment, previous, next))}
 	})
 	if err != nil {
 		return nil, storeError(err)
 	}
-	p.audit.exported(ctx, written...)
 	if raw == nil {
 		return nil, nil
 	}

@@ -48,8 +48,6 @@ type RunsOptions struct {
 	Counters Counters
 	// MaxDepth is the backlog limit; 0 means none.
 	MaxDepth int64
-	// AuditLog, when not nil, gets every audit event.
-	AuditLog *slog.Logger
 	// CacheEntries bounds the cache of frozen specs.
 	CacheEntries int
 }
@@ -67,7 +65,7 @@ func NewRuns(o RunsOptions) (*Runs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Runs{o: o, frozen: frozen, audit: auditor{store: o.Store, now: o.Clock.Now, newID: id.New, export: o.AuditLog}}, nil
+	return &Runs{o: o, frozen: frozen, audit: auditor{store: o.Store, now: o.Clock.Now, newID: id.New}}, nil
 }
 
 // Creation is a request to run a spec.
@@ -117,7 +115,6 @@ func (s *Runs) Create(ctx context.Context, c Creation) (record.Reply, error) {
 	if err != nil {
 		return record.Reply{}, s.createError(err)
 	}
-	s.audit.exported(ctx, create.Audit...)
 	claimed.Reply = run.ReplyCreate
 	return s.execute(ctx, claimed)
 }
@@ -132,7 +129,6 @@ func (s *Runs) enqueue(ctx context.Context, create store.CreateRun) (record.Repl
 	if _, err := s.o.Store.CreateRun(ctx, create); err != nil {
 		return record.Reply{}, s.createError(err)
 	}
-	s.audit.exported(ctx, create.Audit...)
 	return reply, nil
 }
 

@@ -5,7 +5,6 @@ package service
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/kneo-go/kneo/internal/auth"
@@ -52,8 +51,6 @@ type auditor struct {
 	store store.Audit
 	now   func() time.Time
 	newID func() string
-	// export, when not nil, logs every stored event.
-	export *slog.Logger
 }
 
 // event builds an event of the caller; empty ids stay unset. Metadata is masked already.
@@ -66,23 +63,7 @@ func (a *auditor) event(ctx context.Context, kind, runID, continuationID string,
 
 // append stores events of an action that has no transaction of its own.
 func (a *auditor) append(ctx context.Context, events ...run.AuditEvent) error {
-	if err := a.store.AppendAudit(ctx, events...); err != nil {
-		return storeError(err)
-	}
-	a.exported(ctx, events...)
-	return nil
-}
-
-// exported logs stored events when the operator wants them in the log.
-func (a *auditor) exported(ctx context.Context, events ...run.AuditEvent) {
-	if a.export == nil {
-		return
-	}
-	for _, e := range events {
-		a.export.LogAttrs(ctx, slog.LevelInfo, "audit", slog.String("logger", "kneo_serv.audit"), slog.String("id", e.ID),
-			slog.String("event_type", e.Type), slog.Any("run_id", e.RunID), slog.Any("continuation_id", e.ContinuationID),
-			slog.Any("actor", e.Actor), slog.Any("metadata", e.Metadata), slog.Time("created_at", e.CreatedAt))
-	}
+	return storeError(a.store.AppendAudit(ctx, events...))
 }
 
 func optional(s string) *string {

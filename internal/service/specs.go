@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"time"
 
 	"github.com/kneo-go/kneo/internal/compile"
@@ -56,8 +55,8 @@ type Specs struct {
 }
 
 // NewSpecs returns the use case.
-func NewSpecs(s store.Store, c *Compiler, now func() time.Time, newID func() string, export *slog.Logger) *Specs {
-	return &Specs{store: s, compiler: c, audit: auditor{store: s, now: now, newID: newID, export: export}}
+func NewSpecs(s store.Store, c *Compiler, now func() time.Time, newID func() string) *Specs {
+	return &Specs{store: s, compiler: c, audit: auditor{store: s, now: now, newID: newID}}
 }
 
 // Validate checks a spec and builds nothing. An invalid spec is no error.
