@@ -283,7 +283,9 @@ type Leases interface {
 // RetentionCut says what to delete: rows last changed before the times; nil keeps. Open runs are never deleted.
 type RetentionCut struct {
 	Runs, Checkpoints, Queue, Continuations, Audit, Idempotency *time.Time
-	// DryRun counts without deleting; Limit bounds one call per table.
+	// RunStatuses and QueueStatuses (completed, failed) narrow what is deleted; none means all closed ones.
+	RunStatuses, QueueStatuses []string
+	// DryRun counts without deleting, also on a store that is open for reading only; Limit bounds one call per table.
 	DryRun bool
 	Limit  int
 }

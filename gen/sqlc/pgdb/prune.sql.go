@@ -267,18 +267,19 @@ func (q *Queries) OldKeys(ctx context.Context, arg OldKeysParams) ([]OldKeysRow,
 
 const oldQueueRows = `-- name: OldQueueRows :many
 SELECT q.run_id FROM run_queue q
-WHERE NOT q.is_open AND q.updated_at < $1
+WHERE NOT q.is_open AND q.state = ANY($1::text[]) AND q.updated_at < $2
   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = q.run_id AND r.status NOT IN ('completed', 'failed', 'cancelled', 'timed_out', 'expired'))
-ORDER BY q.updated_at LIMIT $2::bigint
+ORDER BY q.updated_at LIMIT $3::bigint
 `
 
 type OldQueueRowsParams struct {
+	States  []string
 	Before  time.Time
 	MaxRows *int64
 }
 
 func (q *Queries) OldQueueRows(ctx context.Context, arg OldQueueRowsParams) ([]string, error) {
-	rows, err := q.db.Query(ctx, oldQueueRows, arg.Before, arg.MaxRows)
+	rows, err := q.db.Query(ctx, oldQueueRows, arg.States, arg.Before, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -299,17 +300,18 @@ func (q *Queries) OldQueueRows(ctx context.Context, arg OldQueueRowsParams) ([]s
 
 const oldRuns = `-- name: OldRuns :many
 SELECT id FROM runs
-WHERE status IN ('completed', 'failed', 'cancelled', 'timed_out', 'expired') AND updated_at < $1
-ORDER BY updated_at LIMIT $2::bigint
+WHERE status = ANY($1::text[]) AND updated_at < $2
+ORDER BY updated_at LIMIT $3::bigint
 `
 
 type OldRunsParams struct {
-	Before  time.Time
-	MaxRows *int64
+	Statuses []string
+	Before   time.Time
+	MaxRows  *int64
 }
 
 func (q *Queries) OldRuns(ctx context.Context, arg OldRunsParams) ([]string, error) {
-	rows, err := q.db.Query(ctx, oldRuns, arg.Before, arg.MaxRows)
+	rows, err := q.db.Query(ctx, oldRuns, arg.Statuses, arg.Before, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}

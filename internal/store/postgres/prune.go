@@ -7,6 +7,7 @@ import (
 
 	"github.com/kneo-go/kneo/gen/sqlc/pgdb"
 	"github.com/kneo-go/kneo/internal/store"
+	"github.com/kneo-go/kneo/internal/store/rows"
 )
 
 // pruneRows bounds one call per table when the caller gives no limit, so that other writers never wait long.
@@ -19,6 +20,8 @@ type pruning struct {
 	dry    bool
 	limit  int64
 	counts map[string]int64
+
+	statuses, states []string
 }
 
 // Prune implements store.Retention. Each kind of row is a transaction of its own.
@@ -35,6 +38,7 @@ func (s *Store) Prune(ctx context.Context, c store.RetentionCut) (map[string]int
 	if limit <= 0 {
 		limit = pruneRows
 	}
+	statuses, states := rows.PrunedStatuses(c.RunStatuses), rows.PrunedStates(c.QueueStatuses)
 	for _, step := range steps {
 		if step.before == nil {
 			continue
@@ -42,7 +46,7 @@ func (s *Store) Prune(ctx context.Context, c store.RetentionCut) (map[string]int
 		local := map[string]int64{}
 		err := s.write(ctx, func(ctx context.Context, t *tx) error {
 			clear(local)
-			return step.do(&pruning{s, t, c.DryRun, limit, local}, ctx, *step.before)
+			return step.do(&pruning{s: s, t: t, dry: c.DryRun, limit: limit, counts: local, statuses: statuses, states: states}, ctx, *step.before)
 		})
 		if err != nil {
 			return counts, fmt.Errorf("prune: %w", err)
@@ -69,7 +73,7 @@ func (p *pruning) remove(table string, n int, del func() (int64, error)) error {
 }
 
 func (p *pruning) runs(ctx context.Context, before time.Time) error {
-	ids, err := p.t.q.OldRuns(ctx, pgdb.OldRunsParams{Before: before, MaxRows: &p.limit})
+	ids, err := p.t.q.OldRuns(ctx, pgdb.OldRunsParams{Statuses: p.statuses, Before: before, MaxRows: &p.limit})
 	if err != nil {
 		return err
 	}
@@ -126,7 +130,7 @@ func (p *pruning) checkpoints(ctx context.Context, before time.Time) error {
 }
 
 func (p *pruning) queue(ctx context.Context, before time.Time) error {
-	ids, err := p.t.q.OldQueueRows(ctx, pgdb.OldQueueRowsParams{Before: before, MaxRows: &p.limit})
+	ids, err := p.t.q.OldQueueRows(ctx, pgdb.OldQueueRowsParams{States: p.states, Before: before, MaxRows: &p.limit})
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,19 @@ func (s *Store) ListRuns(ctx context.Context, f store.RunFilter) ([]run.Run, err
 // CountRuns implements store.Runs.
 func (s *Store) CountRuns(ctx context.Context, f store.RunFilter) (int64, error) {
 	query, args := rows.CountRuns(dialect(), f)
-	return s.count(ctx, query, args)
+	if s.writer == nil {
+		return s.count(ctx, query, args)
+	}
+	key := totalKey(query, args)
+	n, ok, epoch := s.totals.get(key)
+	if ok && !s.closed.Load() {
+		return n, nil
+	}
+	n, err := s.count(ctx, query, args)
+	if err == nil {
+		s.totals.put(key, n, epoch)
+	}
+	return n, err
 }
 
 func (s *Store) count(ctx context.Context, query string, args []any) (int64, error) {

@@ -59,6 +59,7 @@ type Store struct {
 	hub       fanout.Hub
 	wake      chan struct{}
 	snapshots *digests
+	totals    totals
 	closed    atomic.Bool
 	recovered atomic.Bool
 	closing   sync.Once
@@ -187,6 +188,9 @@ func (s *Store) dsn(pragma string) string {
 	if !s.opts.ReadOnly {
 		q.Add("_pragma", "journal_mode(WAL)")
 		q.Add("_pragma", "synchronous("+sync+")")
+		// Pages that are written again and again reach the database file less often with a longer log.
+		q.Add("_pragma", "wal_autocheckpoint(4000)")
+		q.Add("_pragma", "journal_size_limit(67108864)")
 	}
 	if pragma != "" {
 		q.Add("_pragma", pragma)
@@ -203,6 +207,9 @@ func (s *Store) dsn(pragma string) string {
 
 // published runs after a commit.
 func (s *Store) published(changed []string, wake bool) {
+	if len(changed) > 0 {
+		s.totals.changed()
+	}
 	s.hub.Publish(changed...)
 	if wake {
 		s.nudge()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kneo-go/kneo/gen/sqlc/litedb"
 	"github.com/kneo-go/kneo/internal/store"
+	"github.com/kneo-go/kneo/internal/store/rows"
 )
 
 // pruneRows bounds one call per table when the caller gives no limit, so that other writers never wait long.
@@ -19,6 +20,8 @@ type pruning struct {
 	dry    bool
 	limit  int64
 	counts map[string]int64
+
+	statuses, states []string
 }
 
 // Prune implements store.Retention. Each kind of row is a transaction of its own.
@@ -35,15 +38,22 @@ func (s *Store) Prune(ctx context.Context, c store.RetentionCut) (map[string]int
 	if limit <= 0 {
 		limit = pruneRows
 	}
+	statuses, states := rows.PrunedStatuses(c.RunStatuses), rows.PrunedStates(c.QueueStatuses)
 	for _, step := range steps {
 		if step.before == nil {
 			continue
 		}
 		local := map[string]int64{}
-		err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		do := func(ctx context.Context, t *tx) error {
 			clear(local)
-			return step.do(&pruning{s, t, c.DryRun, limit, local}, ctx, *step.before)
-		})
+			return step.do(&pruning{s: s, t: t, dry: c.DryRun, limit: limit, counts: local, statuses: statuses, states: states}, ctx, *step.before)
+		}
+		var err error
+		if c.DryRun {
+			err = s.read(ctx, func(ctx context.Context, q *litedb.Queries, db litedb.DBTX) error { return do(ctx, &tx{q: q, db: db}) })
+		} else {
+			err = s.write(ctx, do)
+		}
 		if err != nil {
 			return counts, fmt.Errorf("prune: %w", err)
 		}
@@ -69,7 +79,7 @@ func (p *pruning) remove(table string, n int, del func() (int64, error)) error {
 }
 
 func (p *pruning) runs(ctx context.Context, before time.Time) error {
-	ids, err := p.t.q.OldRuns(ctx, litedb.OldRunsParams{Before: before, MaxRows: p.limit})
+	ids, err := p.t.q.OldRuns(ctx, litedb.OldRunsParams{Statuses: p.statuses, Before: before, MaxRows: p.limit})
 	if err != nil {
 		return err
 	}
@@ -80,6 +90,7 @@ func (p *pruning) runs(ctx context.Context, before time.Time) error {
 		p.counts["runs"] += int64(len(ids))
 		return nil
 	}
+	p.t.changed = append(p.t.changed, ids...)
 	for _, d := range []struct {
 		table string
 		del   func(context.Context, []string) (int64, error)
@@ -131,7 +142,7 @@ func (p *pruning) checkpoints(ctx context.Context, before time.Time) error {
 }
 
 func (p *pruning) queue(ctx context.Context, before time.Time) error {
-	ids, err := p.t.q.OldQueueRows(ctx, litedb.OldQueueRowsParams{Before: before, MaxRows: p.limit})
+	ids, err := p.t.q.OldQueueRows(ctx, litedb.OldQueueRowsParams{States: p.states, Before: before, MaxRows: p.limit})
 	if err != nil {
 		return err
 	}
