@@ -34,6 +34,7 @@ func (a *App) buildServices() error {
 		Agents: a.execution.loop, Guardrails: a.execution.loop, Functions: a.execution.functions, Metrics: a.metrics, Log: a.log, Clock: clock.System{},
 		Lease: a.cfg.Worker.Lease, TraceLimit: a.cfg.Execution.TraceMaxEvents, RetryOnTimeout: a.cfg.Execution.WorkflowRetryOnTimeout,
 	})
+	a.execution.loop.Delegate = a.runner.Delegate // agents behind workflows, when other agents refer to them
 	a.use.runs, err = service.NewRuns(service.RunsOptions{
 		Store: a.store, Specs: a.use.specs, Executor: a.runner, Clock: clock.System{}, Log: a.log, Counters: a.metrics,
 		MaxDepth: a.cfg.Worker.MaxQueueDepth, CacheEntries: int(a.cfg.Specs.CacheEntries),
