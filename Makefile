@@ -16,7 +16,7 @@ LIMIT = timeout --kill-after=10s
 
 GOTOOL = mkdir -p $(BIN) && $(LIMIT) 600s go build -trimpath -o $@ -modfile=$<
 
-.PHONY: help tools generate check-generate lint format test bench fuzz check build run conformance clean
+.PHONY: help tools generate check-generate lint format test test-python bench fuzz check build run conformance clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -53,7 +53,17 @@ format: $(BIN)/gofumpt $(BIN)/buf ## Format Go and protos
 	$(LIMIT) 60s gofumpt -w cmd internal test client worker embed 2>/dev/null || true
 	$(LIMIT) 60s buf format -w api
 
-test: $(BIN)/gotestsum ## Run all tests, with the race detector where there is a C compiler
+PYTHON ?= python3
+PYTEST := $(OUT)/python/bin/pytest
+
+$(PYTEST):
+	mkdir -p $(OUT) && $(LIMIT) 60s $(PYTHON) -m venv $(OUT)/python
+	$(LIMIT) 120s $(OUT)/python/bin/pip install --quiet --disable-pip-version-check pytest==8.4.2
+
+test-python: $(PYTEST) ## Run the tests of the Python worker
+	cd workers/python && PYTHONDONTWRITEBYTECODE=1 $(LIMIT) 120s $(PYTEST) -q -p no:cacheprovider
+
+test: $(BIN)/gotestsum test-python ## Run all tests, with the race detector where there is a C compiler
 	@mkdir -p $(OUT)
 	CGO_ENABLED=$(CGO_FOR_TESTS) $(LIMIT) 1200s gotestsum --format pkgname-and-test-fails --junitfile $(OUT)/junit.xml \
 		-- $(RACE) -timeout 10m $(PACKAGES)

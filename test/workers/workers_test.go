@@ -1,0 +1,164 @@
+// Package workers serves the functions of the sample specs with the Python worker and compares every recorded run that calls one.
+package workers
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kneo-go/kneo/internal/childworker"
+	"github.com/kneo-go/kneo/internal/handler"
+	"github.com/kneo-go/kneo/test/live"
+)
+
+const corpus = "../../internal/spec/testdata/corpus"
+
+// recordedRun is one recorded run: a request, its answer, and the answers to every human task.
+type recordedRun struct {
+	File        string      `json:"file"`
+	Input       string      `json:"input"`
+	Target      string      `json:"target"`
+	Request     live.Object `json:"request"`
+	HTTPStatus  int         `json:"http_status"`
+	Status      string      `json:"status"`
+	Output      string      `json:"output_text"`
+	Visited     []string    `json:"visited"`
+	Termination string      `json:"termination"`
+	Detail      live.Object `json:"detail"`
+	Resumes     []struct {
+		Response    live.Object `json:"response"`
+		HTTPStatus  int         `json:"http_status"`
+		Status      string      `json:"status"`
+		Output      string      `json:"output_text"`
+		Visited     []string    `json:"visited"`
+		Termination string      `json:"termination"`
+	} `json:"resumes"`
+}
+
+func readRuns(t *testing.T) []recordedRun {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(corpus, "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifest struct{ Runs []recordedRun }
+	if err := json.Unmarshal(data, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	return manifest.Runs
+}
+
+// servePython starts the Python worker with the functions of the sample specs and waits until it answers.
+func servePython(t *testing.T, s *live.Service) {
+	t.Helper()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Fatalf("Python is needed: %v", err)
+	}
+	path := func(name string) string {
+		abs, err := filepath.Abs(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return abs
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	conn := s.Dial()
+	go func() {
+		ended <- childworker.Run(ctx, conn, childworker.Options{
+			Command: childworker.Python(python, []string{"kneo_demo.functions"}, nil, nil, 4, "demo"),
+			Env: append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1",
+				"PYTHONPATH="+path("../../workers/python/src")+string(os.PathListSeparator)+path("testdata")),
+			Stderr: os.Stderr,
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("worker: %v", err)
+		}
+	})
+	limit, stop := context.WithTimeout(ctx, time.Minute)
+	defer stop()
+	if out, err := s.Handlers().Call(limit, handler.Function, "kneo_demo.functions.shout", json.RawMessage(`"a"`), handler.Meta{}); err != nil || string(out) != `"A"` {
+		t.Fatalf("the worker does not answer: %s, %v", out, err)
+	}
+}
+
+func visited(answer live.Object) []string {
+	flow := live.Sub(answer, "metadata", "workflow")
+	list, ok := flow["visited_nodes"].([]any)
+	if !ok {
+		list, _ = flow["visited_steps"].([]any)
+	}
+	var out []string
+	for _, v := range list {
+		name, _ := v.(string)
+		out = append(out, name)
+	}
+	return out
+}
+
+// outcome is what is compared of an answer.
+type outcome struct {
+	HTTP                int
+	Status, Output      string
+	Visited             string
+	Termination         string
+	Problem, Reason     string
+	Kind, ContinuesWith string
+}
+
+func outcomeOf(code int, answer live.Object) outcome {
+	detail := live.Sub(answer, "detail")
+	return outcome{
+		HTTP: code, Status: live.Text(answer, "status"), Output: live.Text(answer, "output_text"), Visited: strings.Join(visited(answer), " "),
+		Termination: live.Text(live.Sub(answer, "metadata", "workflow"), "termination"),
+		Problem:     live.Text(detail, "error"), Reason: live.Text(detail, "message"), Kind: live.Text(detail, "violation_type"),
+	}
+}
+
+// TestRecordedRuns plays all recorded runs in their order, because one function remembers what it was called with.
+func TestRecordedRuns(t *testing.T) {
+	root, err := filepath.Abs(corpus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := live.Start(t, map[string]string{"KNEO_SERV_SPEC_ROOT": root, "KNEO_SERV_FORCE_DUMMY_PROVIDER": "true"})
+	servePython(t, s)
+	for _, r := range readRuns(t) {
+		t.Run(r.File+"/"+r.Input[:min(len(r.Input), 24)], func(t *testing.T) { play(t, s, &r) })
+	}
+}
+
+func play(t *testing.T, s *live.Service, r *recordedRun) {
+	t.Helper()
+	request := live.Object{"spec_path": r.File, "input": r.Input, "target": r.Target}
+	for k, v := range r.Request {
+		request[k] = v
+	}
+	code, answer := s.Call("POST", "/v1/runs", request)
+	want := outcome{
+		HTTP: r.HTTPStatus, Status: r.Status, Output: r.Output, Visited: strings.Join(r.Visited, " "), Termination: r.Termination,
+		Problem: live.Text(r.Detail, "error"), Reason: live.Text(r.Detail, "message"), Kind: live.Text(r.Detail, "violation_type"),
+	}
+	if d := cmp.Diff(want, outcomeOf(code, answer)); d != "" {
+		t.Fatalf("%s\n%v", d, answer)
+	}
+	for i, resume := range r.Resumes {
+		resume.Response["request_id"] = "recorded"
+		code, answer = s.Call("POST", "/v1/human-tasks/"+live.Text(live.Sub(answer, "metadata"), "continuation_id")+"/resume", resume.Response)
+		want := outcome{HTTP: resume.HTTPStatus, Status: resume.Status, Output: resume.Output, Visited: strings.Join(resume.Visited, " "), Termination: resume.Termination}
+		if d := cmp.Diff(want, outcomeOf(code, answer)); d != "" {
+			t.Fatalf("answer %d: %s\n%v", i, d, answer)
+		}
+	}
+}
