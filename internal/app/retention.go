@@ -21,9 +21,10 @@ func cut(r *config.Retention, now time.Time) *store.RetentionCut {
 	c := store.RetentionCut{
 		Runs: at(r.Runs), Checkpoints: at(r.Checkpoints), Queue: at(r.Queue), Continuations: at(r.Continuations), Audit: at(r.Audit), Idempotency: at(r.Idempotency),
 	}
-	if c == (store.RetentionCut{}) {
+	if c.Runs == nil && c.Checkpoints == nil && c.Queue == nil && c.Continuations == nil && c.Audit == nil && c.Idempotency == nil {
 		return nil
 	}
+	c.RunStatuses, c.QueueStatuses = r.RunStatuses, r.QueueStatuses
 	return &c
 }
 

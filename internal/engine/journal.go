@@ -81,6 +81,8 @@ type Rebuilt struct {
 	Calls []run.Entry
 	// HumanKey is the key of the last answer, when no step has ended since; a refused answer can be undone with it.
 	HumanKey string
+	// Unattended tells that the leg follows an approval which the platform gave because nobody answered in time.
+	Unattended bool
 	// Answers are what people said about cut-off calls.
 	Answers []Answer
 }
@@ -155,6 +157,14 @@ func undoneEntries(entries []run.Entry) map[int]bool {
 	return undone
 }
 
+// unattended reads the mark that the expiry of a task leaves in its decision.
+func unattended(d *Decision) bool {
+	var mark struct {
+		AutoContinued bool `json:"auto_continued"`
+	}
+	return d != nil && d.RequestID != "" && json.Unmarshal(d.Metadata, &mark) == nil && mark.AutoContinued
+}
+
 func replay(p *plan.Plan, s *State, e run.Entry, out *Rebuilt) (flushed bool, err error) {
 	switch e.Kind {
 	case run.EntryStep:
@@ -174,7 +184,7 @@ func replay(p *plan.Plan, s *State, e run.Entry, out *Rebuilt) (flushed bool, er
 		if err := json.Unmarshal(e.Data, &d); err != nil {
 			return false, err
 		}
-		out.HumanKey = e.Key
+		out.HumanKey, out.Unattended = e.Key, unattended(d.Decision)
 		if chain := find(s.Root, nil, d.Gate); chain != nil {
 			if a := chain[len(chain)-1].a; a.Phase == PhaseAsk && d.Decision != nil {
 				answer, result := AskAnswer(d.Decision)

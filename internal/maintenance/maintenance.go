@@ -22,8 +22,12 @@ const (
 	leaderLease = "maintenance"
 	// batch bounds how much one tick does of each kind.
 	batch = 200
-	// pruneEvery is the pause between deletions of old rows.
-	pruneEvery = time.Minute
+	// pruneEvery is the pause between deletions of old rows, pruneRounds how many bounded deletions follow each other then.
+	pruneEvery  = time.Minute
+	pruneRounds = 20
+	// pruneRows bounds one deletion, countRows what a dry run counts.
+	pruneRows = 1000
+	countRows = 1_000_000
 )
 
 // Options are the settings of maintenance.
@@ -123,7 +127,7 @@ func (s *Sweeper) Sweep(ctx context.Context) (Report, error) {
 	n, err := s.store.RecoverOwners(ctx, s.Owner, s.OwnerTTL)
 	rep.Recovered = n
 	add(err)
-	add(s.prune(ctx, &rep))
+	add(s.pruneNow(ctx, &rep))
 	return rep, errors.Join(errs...)
 }
 
@@ -230,32 +234,11 @@ func (s *Sweeper) resume(ctx context.Context, t run.HumanTask, now time.Time) er
 	return err
 }
 
+// resumeFailed takes a task that cannot go on by itself out of the sweeps; a person may still answer it.
 func (s *Sweeper) resumeFailed(ctx context.Context, t run.HumanTask, now time.Time, cause error) error {
-	if errors.Is(cause, store.ErrConflict) || errors.Is(cause, store.ErrUnavailable) {
+	if errors.Is(cause, store.ErrConflict) || errors.Is(cause, store.ErrUnavailable) || errors.Is(cause, store.ErrNotFound) || ctx.Err() != nil {
 		return cause
 	}
-	meta, err := json.Marshal(map[string]string{"error_type": run.FailInternal, "error_message": cause.Error(), "on_timeout": t.OnTimeout})
-	if err != nil {
-		return err
-	}
-	return errors.Join(cause, s.store.AppendAudit(ctx, runner.PlatformAudit("human.continue_failed", t.RunID, t.ID, meta, now)))
-}
-
-// prune deletes old rows in bounded steps, now and then.
-func (s *Sweeper) prune(ctx context.Context, rep *Report) error {
-	now := s.Clock.Now()
-	if s.Cut == nil || now.Sub(s.pruned) < pruneEvery {
-		return nil
-	}
-	s.pruned = now
-	cut := s.Cut(now)
-	if cut == nil {
-		return nil
-	}
-	if cut.Limit == 0 {
-		cut.Limit = 1000
-	}
-	var err error
-	rep.Pruned, err = s.store.Prune(ctx, *cut)
-	return err
+	audit := runner.ContinueFailed(t.RunID, t.ID, run.Failure{Type: run.FailInternal, Message: cause.Error()}, now)
+	return errors.Join(cause, s.store.EscalateTask(ctx, t.ID, now, record.EscalatedRequest(&t, run.Epoch(now)), []run.AuditEvent{audit}))
 }

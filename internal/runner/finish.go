@@ -52,6 +52,9 @@ func (l *leg) finish(ctx context.Context) Outcome {
 	}
 	l.closingRows(status, at)
 	end := store.EndLeg{}
+	if l.unattended && r.Status == run.Failed {
+		end.Audit = []run.AuditEvent{ContinueFailed(r.ID, l.c.ResumedFrom, *r.Error, at)}
+	}
 	out := Outcome{Status: status, Problem: problemOf(s.Failure, r.ID)}
 	if l.c.Mode == run.ModeInline {
 		l.reply(ctx, &out, result)
@@ -212,9 +215,10 @@ func (l *leg) spent() *run.Usage {
 	}
 }
 
-// refused tells that the answer this leg follows was refused by a guardrail or policy before anything else was done (decision X19).
+// refused tells that the answer this leg follows was refused by a guardrail or policy before anything else was done (decision X19). An answer that
+// the time limit gave is not asked for again: it would be given again.
 func (l *leg) refused() bool {
-	return l.resumed && l.c.ResumedFrom != "" && l.state.Status == run.Failed && l.state.Failure != nil && l.state.Failure.Violation != ""
+	return l.resumed && !l.unattended && l.c.ResumedFrom != "" && l.state.Status == run.Failed && l.state.Failure != nil && l.state.Failure.Violation != ""
 }
 
 // reopen puts the run back to its pause: the task waits for another answer.

@@ -32,6 +32,8 @@ type leg struct {
 	humanKey string
 	// resumed tells that the leg began with an answer and has not moved past the gate in the store.
 	resumed bool
+	// unattended tells that nobody gave the answer: the time limit of the task did.
+	unattended bool
 
 	flights map[string]*flight
 	results chan engine.Result
@@ -112,7 +114,7 @@ func (l *leg) open(ctx context.Context) error {
 		return &unreadableError{err}
 	}
 	l.state, l.humanKey = rebuilt.State, rebuilt.HumanKey
-	l.resumed = l.humanKey != ""
+	l.resumed, l.unattended = l.humanKey != "", rebuilt.Unattended && l.c.Mode == run.ModeQueued
 	if err := l.journal.load(rebuilt.Calls, rebuilt.Answers); err != nil {
 		return &unreadableError{err}
 	}

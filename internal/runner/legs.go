@@ -81,6 +81,15 @@ func ExpiryAudit(t run.HumanTask, now time.Time, assignee bool) json.RawMessage 
 	return m.bytes()
 }
 
+// ContinueFailed is the audit event of a task that went on by itself and led to a failure.
+func ContinueFailed(runID, continuationID string, f run.Failure, now time.Time) run.AuditEvent {
+	m := &members{}
+	m.str("error_type", f.Type)
+	m.str("error_message", redacted(f.Message))
+	m.str("on_timeout", "continue")
+	return PlatformAudit("human.continue_failed", runID, continuationID, m.bytes(), now)
+}
+
 // PlatformAudit is an audit event without an actor.
 func PlatformAudit(kind, runID, continuationID string, metadata json.RawMessage, now time.Time) run.AuditEvent {
 	e := run.AuditEvent{ID: id.New(), Type: kind, RunID: &runID, Metadata: record.Mask(metadata), CreatedAt: now}

@@ -367,31 +367,19 @@ func (q *Queries) OldKeys(ctx context.Context, arg OldKeysParams) ([]OldKeysRow,
 
 const oldQueueRows = `-- name: OldQueueRows :many
 SELECT q.run_id FROM run_queue q
-WHERE NOT q.is_open AND q.state IN (/*SLICE:states*/?) AND q.updated_at < ?2
+WHERE NOT q.is_open AND instr(CAST(?1 AS TEXT), ',' || q.state || ',') > 0 AND q.updated_at < ?2
   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = q.run_id AND r.status NOT IN ('completed', 'failed', 'cancelled', 'timed_out', 'expired'))
 ORDER BY q.updated_at LIMIT ?3
 `
 
 type OldQueueRowsParams struct {
-	States  []string
+	States  string
 	Before  time.Time
 	MaxRows int64
 }
 
 func (q *Queries) OldQueueRows(ctx context.Context, arg OldQueueRowsParams) ([]string, error) {
-	query := oldQueueRows
-	var queryParams []interface{}
-	if len(arg.States) > 0 {
-		for _, v := range arg.States {
-			queryParams = append(queryParams, v)
-		}
-		query = strings.Replace(query, "/*SLICE:states*/?", strings.Repeat(",?", len(arg.States))[1:], 1)
-	} else {
-		query = strings.Replace(query, "/*SLICE:states*/?", "NULL", 1)
-	}
-	queryParams = append(queryParams, arg.Before)
-	queryParams = append(queryParams, arg.MaxRows)
-	rows, err := q.db.QueryContext(ctx, query, queryParams...)
+	rows, err := q.db.QueryContext(ctx, oldQueueRows, arg.States, arg.Before, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -415,30 +403,18 @@ func (q *Queries) OldQueueRows(ctx context.Context, arg OldQueueRowsParams) ([]s
 
 const oldRuns = `-- name: OldRuns :many
 SELECT id FROM runs
-WHERE status IN (/*SLICE:statuses*/?) AND updated_at < ?2
+WHERE updated_at < ?1 AND instr(CAST(?2 AS TEXT), ',' || status || ',') > 0
 ORDER BY updated_at LIMIT ?3
 `
 
 type OldRunsParams struct {
-	Statuses []string
 	Before   time.Time
+	Statuses string
 	MaxRows  int64
 }
 
 func (q *Queries) OldRuns(ctx context.Context, arg OldRunsParams) ([]string, error) {
-	query := oldRuns
-	var queryParams []interface{}
-	if len(arg.Statuses) > 0 {
-		for _, v := range arg.Statuses {
-			queryParams = append(queryParams, v)
-		}
-		query = strings.Replace(query, "/*SLICE:statuses*/?", strings.Repeat(",?", len(arg.Statuses))[1:], 1)
-	} else {
-		query = strings.Replace(query, "/*SLICE:statuses*/?", "NULL", 1)
-	}
-	queryParams = append(queryParams, arg.Before)
-	queryParams = append(queryParams, arg.MaxRows)
-	rows, err := q.db.QueryContext(ctx, query, queryParams...)
+	rows, err := q.db.QueryContext(ctx, oldRuns, arg.Before, arg.Statuses, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}

@@ -31,8 +31,12 @@ func (s *Store) Prune(ctx context.Context, c store.RetentionCut) (map[string]int
 		before *time.Time
 		do     func(*pruning, context.Context, time.Time) error
 	}{
-		{c.Runs, (*pruning).runs}, {c.Checkpoints, (*pruning).checkpoints}, {c.Queue, (*pruning).queue},
-		{c.Continuations, (*pruning).tasks}, {c.Audit, (*pruning).audit}, {c.Idempotency, (*pruning).keys},
+		{c.Runs, (*pruning).runs},
+		{c.Checkpoints, (*pruning).checkpoints},
+		{c.Queue, (*pruning).queue},
+		{c.Continuations, (*pruning).tasks},
+		{c.Audit, (*pruning).audit},
+		{c.Idempotency, (*pruning).keys},
 	}
 	limit := int64(c.Limit)
 	if limit <= 0 {
@@ -88,8 +92,12 @@ func (p *pruning) runs(ctx context.Context, before time.Time) error {
 		table string
 		del   func(context.Context, []string) (int64, error)
 	}{
-		{"checkpoints", p.t.q.DeleteCheckpointsOf}, {"journal", p.t.q.DeleteJournalOf}, {"run_events", p.t.q.DeleteEventsOf},
-		{"run_queue", p.t.q.DeleteQueueOf}, {"human_tasks", p.t.q.DeleteTasksOf}, {"audit_events", p.t.q.DeleteAuditOf},
+		{"checkpoints", p.t.q.DeleteCheckpointsOf},
+		{"journal", p.t.q.DeleteJournalOf},
+		{"run_events", p.t.q.DeleteEventsOf},
+		{"run_queue", p.t.q.DeleteQueueOf},
+		{"human_tasks", p.t.q.DeleteTasksOf},
+		{"audit_events", p.t.q.DeleteAuditOf},
 		{"runs", p.t.q.DeleteRuns},
 	} {
 		n, err := d.del(ctx, ids)

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kneo-go/kneo/gen/sqlc/litedb"
@@ -31,8 +32,12 @@ func (s *Store) Prune(ctx context.Context, c store.RetentionCut) (map[string]int
 		before *time.Time
 		do     func(*pruning, context.Context, time.Time) error
 	}{
-		{c.Runs, (*pruning).runs}, {c.Checkpoints, (*pruning).checkpoints}, {c.Queue, (*pruning).queue},
-		{c.Continuations, (*pruning).tasks}, {c.Audit, (*pruning).audit}, {c.Idempotency, (*pruning).keys},
+		{c.Runs, (*pruning).runs},
+		{c.Checkpoints, (*pruning).checkpoints},
+		{c.Queue, (*pruning).queue},
+		{c.Continuations, (*pruning).tasks},
+		{c.Audit, (*pruning).audit},
+		{c.Idempotency, (*pruning).keys},
 	}
 	limit := int64(c.Limit)
 	if limit <= 0 {
@@ -64,6 +69,9 @@ func (s *Store) Prune(ctx context.Context, c store.RetentionCut) (map[string]int
 	return counts, nil
 }
 
+// among lists names for a query: a list of parameters and numbered parameters do not go together.
+func among(names []string) string { return "," + strings.Join(names, ",") + "," }
+
 // remove counts n rows, or runs the deletion and counts what it says.
 func (p *pruning) remove(table string, n int, del func() (int64, error)) error {
 	if n == 0 {
@@ -79,7 +87,7 @@ func (p *pruning) remove(table string, n int, del func() (int64, error)) error {
 }
 
 func (p *pruning) runs(ctx context.Context, before time.Time) error {
-	ids, err := p.t.q.OldRuns(ctx, litedb.OldRunsParams{Statuses: p.statuses, Before: before, MaxRows: p.limit})
+	ids, err := p.t.q.OldRuns(ctx, litedb.OldRunsParams{Statuses: among(p.statuses), Before: before, MaxRows: p.limit})
 	if err != nil {
 		return err
 	}
@@ -95,8 +103,12 @@ func (p *pruning) runs(ctx context.Context, before time.Time) error {
 		table string
 		del   func(context.Context, []string) (int64, error)
 	}{
-		{"checkpoints", p.t.q.DeleteCheckpointsOf}, {"journal", p.t.q.DeleteJournalOf}, {"run_events", p.t.q.DeleteEventsOf},
-		{"run_queue", p.t.q.DeleteQueueOf}, {"human_tasks", p.t.q.DeleteTasksOf}, {"audit_events", p.auditOf},
+		{"checkpoints", p.t.q.DeleteCheckpointsOf},
+		{"journal", p.t.q.DeleteJournalOf},
+		{"run_events", p.t.q.DeleteEventsOf},
+		{"run_queue", p.t.q.DeleteQueueOf},
+		{"human_tasks", p.t.q.DeleteTasksOf},
+		{"audit_events", p.auditOf},
 		{"runs", p.t.q.DeleteRuns},
 	} {
 		n, err := d.del(ctx, ids)
@@ -142,7 +154,7 @@ func (p *pruning) checkpoints(ctx context.Context, before time.Time) error {
 }
 
 func (p *pruning) queue(ctx context.Context, before time.Time) error {
-	ids, err := p.t.q.OldQueueRows(ctx, litedb.OldQueueRowsParams{States: p.states, Before: before, MaxRows: p.limit})
+	ids, err := p.t.q.OldQueueRows(ctx, litedb.OldQueueRowsParams{States: among(p.states), Before: before, MaxRows: p.limit})
 	if err != nil {
 		return err
 	}

@@ -273,7 +273,12 @@ func testPrune(e *Env) {
 	dry, err := e.S.Prune(e.ctx(), store.RetentionCut{Runs: &cut, DryRun: true})
 	e.ok(err)
 	e.equal(dry, map[string]int64{"runs": 1})
-	got, err := e.S.Prune(e.ctx(), store.RetentionCut{Runs: &cut})
+	spared, err := e.S.Prune(e.ctx(), store.RetentionCut{
+		Runs: &cut, Queue: &cut, RunStatuses: []string{"failed", "running"}, QueueStatuses: []string{"failed"},
+	})
+	e.ok(err)
+	e.equal(spared, map[string]int64{})
+	got, err := e.S.Prune(e.ctx(), store.RetentionCut{Runs: &cut, RunStatuses: []string{"completed"}})
 	e.ok(err)
 	e.equal(got, map[string]int64{"runs": 1, "checkpoints": 2, "journal": 1, "run_events": 2, "run_queue": 1, "audit_events": 1})
 	_, err = e.S.Run(e.ctx(), old.Run.ID)

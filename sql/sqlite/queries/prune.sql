@@ -1,6 +1,6 @@
 -- name: OldRuns :many
 SELECT id FROM runs
-WHERE status IN (sqlc.slice('statuses')) AND updated_at < sqlc.arg('before')
+WHERE updated_at < sqlc.arg('before') AND instr(CAST(sqlc.arg('statuses') AS TEXT), ',' || status || ',') > 0
 ORDER BY updated_at LIMIT sqlc.arg('max_rows');
 
 -- name: DeleteRuns :execrows
@@ -35,7 +35,7 @@ DELETE FROM checkpoints WHERE run_id = ? AND sequence = ?;
 
 -- name: OldQueueRows :many
 SELECT q.run_id FROM run_queue q
-WHERE NOT q.is_open AND q.state IN (sqlc.slice('states')) AND q.updated_at < sqlc.arg('before')
+WHERE NOT q.is_open AND instr(CAST(sqlc.arg('states') AS TEXT), ',' || q.state || ',') > 0 AND q.updated_at < sqlc.arg('before')
   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = q.run_id AND r.status NOT IN ('completed', 'failed', 'cancelled', 'timed_out', 'expired'))
 ORDER BY q.updated_at LIMIT sqlc.arg('max_rows');
 
