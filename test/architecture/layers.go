@@ -58,7 +58,7 @@ var Layers = []Layer{
 	{Name: "catalogs", Packages: []string{"internal/llm/catalog"}},
 	{Name: "assembly", Packages: []string{"internal/app"}},
 	{Name: "command", Packages: []string{"internal/cli", "internal/testkit", "embed"}},
-	{Name: "binary", Packages: []string{"cmd/..."}},
+	{Name: "binary", Packages: []string{"cmd/...", "internal/docgen"}},
 }
 
 // adapterLayer is the layer that only assemblies and tests may import.

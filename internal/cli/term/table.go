@@ -1,6 +1,7 @@
 package term
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/text/width"
@@ -14,6 +15,8 @@ type Table struct {
 	Title   string
 	Headers []string
 	Rows    [][]string
+	// Keep are columns that are never squeezed, for ids that people copy.
+	Keep []int
 	// Style, when not nil, colours a cell.
 	Style func(row, column int) Style
 }
@@ -52,13 +55,13 @@ func (s *Screen) columns(t Table) []int {
 	}
 	room := s.width - 3*len(widths) - 1
 	for total(widths) > room {
-		widest := 0
+		widest := -1
 		for i, w := range widths {
-			if w > widths[widest] {
+			if !slices.Contains(t.Keep, i) && w > minColumn && (widest < 0 || w > widths[widest]) {
 				widest = i
 			}
 		}
-		if widths[widest] <= minColumn {
+		if widest < 0 {
 			break
 		}
 		widths[widest]--

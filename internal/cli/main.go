@@ -1,0 +1,59 @@
+// Package cli is the kneo command: every command calls the generated clients, over gRPC, REST or inside this process. It may import everything
+// of the platform but the binary.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/kneo-go/kneo/internal/cli/term"
+	"github.com/kneo-go/kneo/internal/config"
+	"github.com/kneo-go/kneo/internal/contract"
+	"github.com/kneo-go/kneo/internal/wirejson"
+)
+
+// Process is what a command line sees of its process.
+type Process struct {
+	// Args are the arguments without the name of the program.
+	Args     []string
+	In       io.Reader
+	Out, Err io.Writer
+	Env      config.Env
+	// Dir is the working folder.
+	Dir string
+	// Version is the version of this build.
+	Version string
+}
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+// Main runs one command line and returns its exit code. The context ends when the process is told to stop.
+func Main(ctx context.Context, p Process) int {
+	facts, err := contract.Load()
+	if err != nil {
+		_, _ = io.WriteString(p.Err, err.Error()+"\n")
+		return exitError
+	}
+	s := &shell{
+		Process: p, out: term.NewScreen(p.Out, term.Lookup(p.Env)), err: term.NewScreen(p.Err, term.Lookup(p.Env)), codec: wirejson.New(facts),
+	}
+	root := newRoot(s)
+	root.SetArgs(p.Args)
+	root.SetIn(p.In)
+	root.SetOut(p.Out)
+	root.SetErr(p.Err)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if errors.Is(err, errHelp) {
+		return exitUsage
+	}
+	return s.report(cmd, err)
+}
