@@ -14,10 +14,17 @@ import (
 // anyStep draws a step of any kind; people only where depth allows.
 func anyStep(t *rapid.T, id string, people bool) plan.Step {
 	refs := []plan.Step{
-		{Kind: plan.StepFunction, Ref: "upper"}, {Kind: plan.StepFunction, Ref: "bracket"}, {Kind: plan.StepFunction, Ref: "fail"},
-		{Kind: plan.StepFunction, Ref: "flaky"}, {Kind: plan.StepFunction, Ref: "empty"}, {Kind: plan.StepAgent, Ref: "a"},
-		{Kind: plan.StepGuardrail, Ref: "b"}, {Kind: plan.StepAgent, Ref: "wf"}, {Kind: plan.StepWorkflow, Ref: "inner"},
-		{Kind: plan.StepWorkflow, Ref: "drawn"}, {Kind: plan.StepWorkflow, Ref: "loop"},
+		{Kind: plan.StepFunction, Ref: "upper"},
+		{Kind: plan.StepFunction, Ref: "bracket"},
+		{Kind: plan.StepFunction, Ref: "fail"},
+		{Kind: plan.StepFunction, Ref: "flaky"},
+		{Kind: plan.StepFunction, Ref: "empty"},
+		{Kind: plan.StepAgent, Ref: "a"},
+		{Kind: plan.StepGuardrail, Ref: "b"},
+		{Kind: plan.StepAgent, Ref: "wf"},
+		{Kind: plan.StepWorkflow, Ref: "inner"},
+		{Kind: plan.StepWorkflow, Ref: "drawn"},
+		{Kind: plan.StepWorkflow, Ref: "loop"},
 	}
 	if people {
 		refs = append(refs, plan.Step{Kind: plan.StepHuman, Ref: "h"})

@@ -79,8 +79,12 @@ func newGrammar() *grammar {
 		g.add(w)
 	}
 	for _, t := range [][2]string{
-		{WorkflowSequential, "SequentialWorkflow"}, {WorkflowGraph, "GraphWorkflow"}, {WorkflowConcurrent, "ConcurrentWorkflow"},
-		{WorkflowHandoff, "HandoffWorkflow"}, {WorkflowGroupChat, "GroupChatWorkflow"}, {"group_chat", "GroupChatWorkflow"},
+		{WorkflowSequential, "SequentialWorkflow"},
+		{WorkflowGraph, "GraphWorkflow"},
+		{WorkflowConcurrent, "ConcurrentWorkflow"},
+		{WorkflowHandoff, "HandoffWorkflow"},
+		{WorkflowGroupChat, "GroupChatWorkflow"},
+		{"group_chat", "GroupChatWorkflow"},
 	} {
 		g.workflows[t[0]] = g.blocks[t[1]]
 		g.types = append(g.types, t[0])

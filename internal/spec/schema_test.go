@@ -2,14 +2,13 @@ package spec_test
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/dlclark/regexp2"
 	"github.com/santhosh-tekuri/jsonschema/v6"
-
-	"os"
 
 	"github.com/kneo-go/kneo/gen/schema"
 	"github.com/kneo-go/kneo/internal/spec"

@@ -203,8 +203,14 @@ func strictSkill(source, dir string, front *Node, body string, files []string) *
 		s.Tools = NewSequence()
 	}
 	for _, key := range [...][2]string{
-		{"description", "description"}, {"defaults", "defaults"}, {"extra", "extra"}, {"tags", "tags"}, {"license", "license"},
-		{"compatibility", "compatibility"}, {"allowed-tools", "allowed_tools"}, {"metadata", "metadata"},
+		{"description", "description"},
+		{"defaults", "defaults"},
+		{"extra", "extra"},
+		{"tags", "tags"},
+		{"license", "license"},
+		{"compatibility", "compatibility"},
+		{"allowed-tools", "allowed_tools"},
+		{"metadata", "metadata"},
 	} {
 		if v := front.Get(key[0]); !v.IsNull() {
 			s.Details = s.Details.With(key[1], v)

@@ -352,7 +352,7 @@ func (c *yamlConverter) scalar(n *yaml.Node) (*Node, error) {
 }
 
 func (c *yamlConverter) tagged(n *yaml.Node, out *Node) (*Node, error) {
-	want := String
+	var want Kind
 	switch n.Tag {
 	case "!!str", "!":
 		return out, nil
