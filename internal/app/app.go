@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -59,6 +60,7 @@ type App struct {
 	runner    *runner.Runner
 	use       useCases
 	server    *server.Server
+	handler   http.Handler
 	local     *inproc.Conn
 
 	draining atomic.Bool
@@ -114,7 +116,7 @@ func (a *App) build(ctx context.Context) error {
 	if err := a.buildServices(); err != nil {
 		return err
 	}
-	return a.buildTransport(keys)
+	return a.buildTransport(keys) //nolint:contextcheck // streams have contexts of their own
 }
 
 // requireSecrets refuses a start without the keys of the providers that readiness names, where the deployment wants that.

@@ -56,9 +56,12 @@ func (a *App) buildTransport(keys *auth.Authenticator) error {
 	if a.cfg.Observe.Metrics {
 		plain["/metrics"] = a.metrics.Handler(a.queueNumbers, func(w http.ResponseWriter, _ *http.Request, err error) { errmap.WriteError(w, err) })
 	}
+	a.handler = server.Handler(server.HandlerOptions{
+		API: api, Plain: plain, MaxBody: a.cfg.Limits.BodyBytes, Origins: a.cfg.Listen.Origins, AccessLog: access, Logger: a.log, Now: a.now,
+	})
 	a.server, err = server.New(server.Options{
 		Addr: a.address(), GRPCAddr: a.cfg.Listen.GRPCAddr, TLS: server.TLS{CertFile: a.cfg.Listen.CertFile, KeyFile: a.cfg.Listen.KeyFile, ClientCAFile: a.cfg.Listen.ClientCAFile},
-		HTTP:  server.Handler(server.HandlerOptions{API: api, Plain: plain, MaxBody: a.cfg.Limits.BodyBytes, Origins: a.cfg.Listen.Origins, AccessLog: access, Logger: a.log, Now: a.now}),
+		HTTP:  a.handler,
 		Unary: chain.Unary(), Stream: chain.Stream(), Register: a.register, MaxBytes: int(a.cfg.Limits.BodyBytes), Stopping: api.EndStreams, Logger: a.log,
 	})
 	return err

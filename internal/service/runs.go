@@ -239,7 +239,10 @@ func (c *Creation) auditMetadata() []byte {
 		o.boolean("inline_spec", c.Inline != nil)
 		o.optional("environment", c.Environment)
 		if c.Async {
+			o.text("status", string(run.Queued))
 			o.boolean("async_mode", true)
+		} else {
+			o.text("status", string(run.Running))
 		}
 		return o.bytes()
 	}
