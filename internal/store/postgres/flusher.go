@@ -187,7 +187,7 @@ func (f *flusher) run(group []*operation) error {
 		o.tx = tx{q: direct, later: later, sync: s.sync}
 		s.current = o
 		mark := s.mark()
-		if o.err = guarded(o, ctx); o.err == nil {
+		if o.err = guarded(ctx, o); o.err == nil {
 			continue
 		}
 		if s.failed != nil {
@@ -216,7 +216,7 @@ func rank(o *operation) int {
 }
 
 // guarded keeps the flusher alive when an operation panics.
-func guarded(o *operation, ctx context.Context) (err error) {
+func guarded(ctx context.Context, o *operation) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("postgres: operation failed: %v", r)

@@ -112,7 +112,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err != nil {
 		return failure(err)
 	}
-	s.writer = startWriter(conn, s.opts.Logger, s.published)
+	s.writer = startWriter(conn, s.opts.Logger, s.published) //nolint:contextcheck // the writer outlives the call that starts it
 	if s.memory {
 		return nil
 	}
@@ -226,7 +226,7 @@ func (s *Store) nudge() {
 // Kind implements store.Store.
 func (s *Store) Kind() string { return "sqlite" }
 
-// Ping implements store.Store. It asks the writer, so that a disk that refuses commits is noticed.
+// Ping implements store.Store. It asks the writer, so that a writer that cannot begin a transaction is noticed.
 func (s *Store) Ping(ctx context.Context) error {
 	if s.writer == nil {
 		return s.read(ctx, func(ctx context.Context, q *litedb.Queries, _ litedb.DBTX) error {

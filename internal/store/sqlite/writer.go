@@ -113,7 +113,7 @@ func (w *writer) loop() {
 
 // commit runs the batch in one transaction and answers every operation afterwards.
 func (w *writer) commit(batch []*operation) {
-	err := w.exec("BEGIN IMMEDIATE")
+	err := w.begin()
 	if err == nil {
 		for _, o := range batch {
 			w.run(o, len(batch) > 1)
@@ -121,10 +121,7 @@ func (w *writer) commit(batch []*operation) {
 		if len(batch) == 1 && batch[0].err != nil {
 			err = w.exec("ROLLBACK")
 		} else if err = w.exec("COMMIT"); err != nil {
-			// The transaction may or may not be open after a failed commit; the next BEGIN shows which.
-			if rollback := w.exec("ROLLBACK"); rollback != nil {
-				w.log.Debug("sqlite rollback after a failed commit", "error", rollback)
-			}
+			w.abandon()
 		}
 	}
 	var changed []string
@@ -141,6 +138,23 @@ func (w *writer) commit(batch []*operation) {
 			o.err = err
 		}
 		o.done <- failure(o.err)
+	}
+}
+
+// begin starts a transaction, also when an earlier failure left one open.
+func (w *writer) begin() error {
+	err := w.exec("BEGIN IMMEDIATE")
+	if err == nil {
+		return nil
+	}
+	w.abandon()
+	return w.exec("BEGIN IMMEDIATE")
+}
+
+// abandon ends a transaction that may or may not be open after a failure.
+func (w *writer) abandon() {
+	if err := w.exec("ROLLBACK"); err != nil {
+		w.log.Debug("sqlite rollback after a failure", "error", err)
 	}
 }
 
