@@ -150,8 +150,9 @@ func (s *Store) ContinueRun(ctx context.Context, l store.StartLeg) (run.Claimed,
 	return s.startLeg(ctx, l)
 }
 
-func (s *Store) startLeg(ctx context.Context, l store.StartLeg) (out run.Claimed, err error) {
+func (s *Store) startLeg(ctx context.Context, given store.StartLeg) (out run.Claimed, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		l := given
 		if err := s.claimKey(ctx, t, l.Claim, l.RunID, nil); err != nil {
 			return err
 		}

@@ -222,8 +222,9 @@ func (s *Store) TimeOutRun(ctx context.Context, id string, p store.Progress) (ru
 }
 
 // settle ends a run from outside its leg.
-func (s *Store) settle(ctx context.Context, id string, status run.Status, p store.Progress) (out run.Run, changed bool, err error) {
+func (s *Store) settle(ctx context.Context, id string, status run.Status, given store.Progress) (out run.Run, changed bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		p := given
 		var err error
 		if out, err = getRun(ctx, t.q, id); err != nil {
 			return err

@@ -96,8 +96,9 @@ func (s *Store) tasks(ctx context.Context, list func(context.Context, *litedb.Qu
 }
 
 // ExpireTask implements store.HumanTasks.
-func (s *Store) ExpireTask(ctx context.Context, id string, p store.Progress) error {
+func (s *Store) ExpireTask(ctx context.Context, id string, given store.Progress) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		p := given
 		task, err := t.q.GetTask(ctx, id)
 		if err != nil {
 			return failure(err)

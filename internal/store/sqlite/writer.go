@@ -16,6 +16,9 @@ import (
 // maxBatch bounds the operations of one commit, so that the first of them never waits long.
 const maxBatch = 512
 
+// errSpoiled says that an operation failed and the batch must be done again.
+var errSpoiled = errors.New("sqlite: an operation failed in a shared transaction")
+
 // tx is what an operation sees of the transaction that it shares with others.
 type tx struct {
 	q  *litedb.Queries
@@ -25,6 +28,7 @@ type tx struct {
 	wake    bool
 }
 
+// operation is a write of a caller; do may be called twice and starts anew each time.
 type operation struct {
 	ctx  context.Context
 	do   func(context.Context, *tx) error
@@ -111,18 +115,12 @@ func (w *writer) loop() {
 	w.err = w.conn.Close()
 }
 
-// commit runs the batch in one transaction and answers every operation afterwards.
+// commit runs the batch in one transaction and answers every operation afterwards. Failures are rare, so savepoints are used only when the
+// batch has one: then everything is done again with them.
 func (w *writer) commit(batch []*operation) {
-	err := w.begin()
-	if err == nil {
-		for _, o := range batch {
-			w.run(o, len(batch) > 1)
-		}
-		if len(batch) == 1 && batch[0].err != nil {
-			err = w.exec("ROLLBACK")
-		} else if err = w.exec("COMMIT"); err != nil {
-			w.abandon()
-		}
+	err := w.transact(batch, false)
+	if errors.Is(err, errSpoiled) {
+		err = w.transact(batch, true)
 	}
 	var changed []string
 	wake := false
@@ -139,6 +137,28 @@ func (w *writer) commit(batch []*operation) {
 		}
 		o.done <- failure(o.err)
 	}
+}
+
+// transact executes the batch. Without savepoints it gives up at the first failure of an operation that is not alone.
+func (w *writer) transact(batch []*operation, savepoints bool) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	for _, o := range batch {
+		w.run(o, savepoints)
+		if o.err == nil || savepoints {
+			continue
+		}
+		if len(batch) > 1 {
+			return errors.Join(errSpoiled, w.exec("ROLLBACK"))
+		}
+		return w.exec("ROLLBACK")
+	}
+	err := w.exec("COMMIT")
+	if err != nil {
+		w.abandon()
+	}
+	return err
 }
 
 // begin starts a transaction, also when an earlier failure left one open.
@@ -158,19 +178,19 @@ func (w *writer) abandon() {
 	}
 }
 
-// run executes one operation; with others in the transaction it gets a savepoint, so that its failure undoes nothing of theirs.
-func (w *writer) run(o *operation, shared bool) {
+// run executes one operation; with a savepoint its failure undoes nothing of others.
+func (w *writer) run(o *operation, savepoint bool) {
 	if o.err = o.ctx.Err(); o.err != nil {
 		return
 	}
-	if shared {
+	if savepoint {
 		if o.err = w.exec("SAVEPOINT op"); o.err != nil {
 			return
 		}
 	}
 	o.tx = tx{q: w.q, db: w.stmts}
 	o.err = w.guarded(o)
-	if !shared {
+	if !savepoint {
 		return
 	}
 	if o.err != nil {
