@@ -57,8 +57,9 @@ func Main(m *testing.M, use func(*Server) error) int {
 	return code
 }
 
-// Start makes a new cluster in a temporary folder and waits until it accepts connections.
-func Start(ctx context.Context) (*Server, error) {
+// Start makes a new cluster in a temporary folder and waits until it accepts connections. It is quick rather than durable; settings ("name=value")
+// come after its own and win.
+func Start(ctx context.Context, settings ...string) (*Server, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -71,13 +72,13 @@ func Start(ctx context.Context) (*Server, error) {
 	s := &Server{dir: dir, exited: make(chan struct{}), log: newStartLog()}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	if err := s.start(ctx, bin); err != nil {
+	if err := s.start(ctx, bin, settings); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Server) start(ctx context.Context, bin string) error {
+func (s *Server) start(ctx context.Context, bin string, settings []string) error {
 	who, err := runAs(s.dir)
 	if err != nil {
 		return err
@@ -88,8 +89,13 @@ func (s *Server) start(ctx context.Context, bin string) error {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	s.cmd = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-F", "-k", s.dir, //nolint:gosec // a test tool
-		"-c", "listen_addresses=", "-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "max_connections=200")
+	arguments := []string{
+		"-D", data, "-k", s.dir, "-c", "fsync=off", "-c", "listen_addresses=", "-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "max_connections=200",
+	}
+	for _, setting := range settings {
+		arguments = append(arguments, "-c", setting)
+	}
+	s.cmd = exec.Command(filepath.Join(bin, "postgres"), arguments...) //nolint:gosec // a test tool
 	s.cmd.Dir, s.cmd.SysProcAttr = s.dir, who.attributes(true)
 	s.cmd.Stderr = s.log
 	started := make(chan error, 1)
