@@ -16,7 +16,7 @@ LIMIT = timeout --kill-after=10s
 
 GOTOOL = mkdir -p $(BIN) && $(LIMIT) 600s go build -trimpath -o $@ -modfile=$<
 
-.PHONY: help tools generate check-generate lint format test test-python bench fuzz check build run conformance clean
+.PHONY: help tools generate docs check-generate lint format test test-python bench fuzz check build run conformance clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ generate: $(BIN)/buf $(BIN)/sqlc ## Generate code from api/ and sql/
 	$(LIMIT) 60s buf format -w api
 	$(LIMIT) 300s buf generate
 	$(LIMIT) 120s sqlc generate
+
+docs: ## Write the generated pages of docs/
+	$(LIMIT) 300s go run ./internal/docgen
 
 check-generate: generate ## Fail when the generated code is not up to date
 	git diff --exit-code --stat -- api gen
