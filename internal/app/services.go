@@ -33,6 +33,7 @@ func (a *App) buildServices() error {
 		Store: a.store, Plans: func(ctx context.Context, digest string) (*plan.Plan, error) { return a.use.specs.Plan(ctx, digest) },
 		Agents: a.execution.loop, Guardrails: a.execution.loop, Functions: a.execution.functions, Metrics: a.metrics, Log: a.log, Clock: clock.System{},
 		Lease: a.cfg.Worker.Lease, TraceLimit: a.cfg.Execution.TraceMaxEvents, RetryOnTimeout: a.cfg.Execution.WorkflowRetryOnTimeout,
+		Watched: func(runID string) bool { return a.use.events.Watched(runID) },
 	})
 	a.execution.loop.Delegate = a.runner.Delegate // agents behind workflows, when other agents refer to them
 	a.use.runs, err = service.NewRuns(service.RunsOptions{

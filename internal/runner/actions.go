@@ -16,7 +16,7 @@ import (
 
 // perform does one action. Failures of the action are results; an error is a failure of the platform or the end of the leg.
 func (l *leg) perform(ctx context.Context, a engine.Action) (engine.Result, error) {
-	calls := &stepCalls{journal: l.journal, runID: l.row.ID}
+	calls := &stepCalls{journal: l.journal, runID: l.row.ID, step: a.Step, now: l.Clock.Now}
 	res := engine.Result{Key: a.Key}
 	err := l.try(ctx, a, calls, &res)
 	res.Usage = calls.spent()
@@ -65,9 +65,12 @@ func (l *leg) failedAction(ctx context.Context, res engine.Result, err error) (e
 }
 
 func (l *leg) runAgent(ctx context.Context, a engine.Action, calls *stepCalls) (*engine.AgentResult, error) {
+	onDelta, flush := l.deltas(ctx, a)
 	r, err := l.Agents.RunAgent(ctx, agent.Request{
 		Plan: l.plan, Agent: a.Agent, RunID: l.row.ID, SnapshotDigest: l.row.SnapshotDigest, StepKey: a.Key, Messages: a.Messages, Journal: calls,
+		OnDelta: onDelta,
 	})
+	flush()
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/kneo-go/kneo/internal/agent"
 	"github.com/kneo-go/kneo/internal/engine"
@@ -40,6 +41,7 @@ type journal struct {
 	started map[string]bool
 	repeat  map[string]bool
 	pending []run.Entry
+	events  []run.Event
 }
 
 func newJournal(s Store, f run.Fence, lost context.CancelCauseFunc) *journal {
@@ -80,13 +82,20 @@ func (j *journal) add(e ...run.Entry) {
 	j.pending = append(j.pending, e...)
 }
 
-// take removes and returns the pending entries.
-func (j *journal) take() []run.Entry {
+// take removes and returns the pending entries and live events.
+func (j *journal) take() ([]run.Entry, []run.Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	p := j.pending
-	j.pending = nil
-	return p
+	p, e := j.pending, j.events
+	j.pending, j.events = nil, nil
+	return p, e
+}
+
+// tell adds a live event to the next write.
+func (j *journal) tell(kind string, data json.RawMessage, at time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.events = append(j.events, run.Event{Kind: kind, Data: data, CreatedAt: at})
 }
 
 // forget drops pending call entries of a step whose own result says it all.
@@ -106,18 +115,19 @@ func (j *journal) forget(stepKey string) {
 func (j *journal) flush(ctx context.Context) error {
 	j.write.Lock()
 	defer j.write.Unlock()
-	entries := j.take()
-	if len(entries) == 0 {
+	entries, events := j.take()
+	if len(entries)+len(events) == 0 {
 		return nil
 	}
-	return j.failed(j.store.RecordCall(ctx, j.fence, store.Progress{Entries: entries}))
+	return j.failed(j.store.RecordCall(ctx, j.fence, store.Progress{Entries: entries, Events: events}))
 }
 
 // commit stores a progress together with what is pending.
-func (j *journal) commit(ctx context.Context, write func(ctx context.Context, entries []run.Entry) error) error {
+func (j *journal) commit(ctx context.Context, write func(ctx context.Context, entries []run.Entry, events []run.Event) error) error {
 	j.write.Lock()
 	defer j.write.Unlock()
-	return j.failed(write(ctx, j.take()))
+	entries, events := j.take()
+	return j.failed(write(ctx, entries, events))
 }
 
 // failed stops the leg when its fence is not the row's any more.
@@ -132,6 +142,9 @@ func (j *journal) failed(err error) error {
 type stepCalls struct {
 	*journal
 	runID string
+	// step is the id that live events show; now is their clock.
+	step string
+	now  func() time.Time
 	// usage sums the tokens of the step's calls.
 	usage *run.Usage
 }
@@ -162,10 +175,10 @@ func (s *stepCalls) Do(ctx context.Context, c agent.Call, fn func(context.Contex
 	if err != nil {
 		return out, err
 	}
-	return out, s.record(c.Key, out)
+	return out, s.record(c, out)
 }
 
-func (s *stepCalls) record(key string, out agent.Outcome) error {
+func (s *stepCalls) record(c agent.Call, out agent.Outcome) error {
 	d := callDone{Data: out.Data, Usage: out.Usage}
 	data, err := json.Marshal(d)
 	if err != nil {
@@ -173,9 +186,12 @@ func (s *stepCalls) record(key string, out agent.Outcome) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.done[key] = d
+	s.done[c.Key] = d
 	s.usage = s.usage.Add(out.Usage)
-	s.pending = append(s.pending, run.Entry{Kind: run.EntryCallDone, Key: key, Data: data})
+	s.pending = append(s.pending, run.Entry{Kind: run.EntryCallDone, Key: c.Key, Data: data})
+	s.events = append(s.events, run.Event{
+		Kind: "call", Data: object("call", c.Kind, "name", c.Name, "step_id", s.step, "key", c.Key), CreatedAt: s.now(),
+	})
 	return nil
 }
 

@@ -144,8 +144,9 @@ func (l *leg) endData() json.RawMessage {
 func (l *leg) end(ctx context.Context, out Outcome, end store.EndLeg, write func(context.Context, run.Fence, store.EndLeg) error) Outcome {
 	ctx, cancel := detached(ctx)
 	defer cancel()
+	l.keeper.closing(l.c.Fence)
 	l.quiet()
-	err := l.journal.commit(ctx, func(ctx context.Context, entries []run.Entry) error {
+	err := l.journal.commit(ctx, func(ctx context.Context, entries []run.Entry, events []run.Event) error {
 		l.out.takeStart()
 		entries = append(entries, l.out.entries...)
 		entries = append(entries, end.Entries...)
@@ -153,7 +154,7 @@ func (l *leg) end(ctx context.Context, out Outcome, end store.EndLeg, write func
 			entries = append(entries, engine.PauseEntry(l.unique(), nil))
 		}
 		row := l.row
-		end.Progress = store.Progress{Run: &row, Entries: entries, Checkpoints: l.out.checkpoints, Events: l.out.events, Audit: end.Audit}
+		end.Progress = store.Progress{Run: &row, Entries: entries, Checkpoints: l.out.checkpoints, Events: append(events, l.out.events...), Audit: end.Audit}
 		return l.retryWrite(ctx, func() error { return write(ctx, l.c.Fence, end) })
 	})
 	out.Run = l.row

@@ -19,6 +19,8 @@ type Keeper struct {
 type holding struct {
 	fence  run.Fence
 	cancel context.CancelCauseFunc
+	// closing tells that the last write of the leg is on its way; news about the run are its own then.
+	closing bool
 }
 
 func newKeeper(owner string) *Keeper {
@@ -28,13 +30,23 @@ func newKeeper(owner string) *Keeper {
 func (k *Keeper) hold(f run.Fence, cancel context.CancelCauseFunc) (release func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.held[f.RunID] = holding{f, cancel}
+	k.held[f.RunID] = holding{fence: f, cancel: cancel}
 	return func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if k.held[f.RunID].fence == f {
 			delete(k.held, f.RunID)
 		}
+	}
+}
+
+// closing marks a leg whose last write has begun.
+func (k *Keeper) closing(f run.Fence) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h := k.held[f.RunID]; h.fence == f {
+		h.closing = true
+		k.held[f.RunID] = h
 	}
 }
 
@@ -110,7 +122,7 @@ func (k *Keeper) check(ctx context.Context, s store.Store, runID string) {
 	k.mu.Lock()
 	h, ok := k.held[runID]
 	k.mu.Unlock()
-	if !ok {
+	if !ok || h.closing {
 		return
 	}
 	r, err := s.Run(ctx, runID)

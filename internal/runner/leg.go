@@ -346,20 +346,20 @@ func (l *leg) apply(res engine.Result) error {
 
 // commit stores finished steps before the next one starts.
 func (l *leg) commit(ctx context.Context) error {
-	return l.journal.commit(ctx, func(ctx context.Context, entries []run.Entry) error {
-		p := l.progress(entries)
+	return l.journal.commit(ctx, func(ctx context.Context, entries []run.Entry, events []run.Event) error {
+		p := l.progress(entries, events)
 		return l.Store.CommitStep(ctx, l.c.Fence, p)
 	})
 }
 
 // progress takes everything that waits to be stored.
-func (l *leg) progress(entries []run.Entry) store.Progress {
+func (l *leg) progress(entries []run.Entry, events []run.Event) store.Progress {
 	now := l.now()
 	l.row.UpdatedAt = now
 	l.row.Usage = l.state.Usage
 	l.row.Progress = l.counters(nil)
 	row := l.row
-	p := store.Progress{Run: &row, Entries: append(entries, l.out.entries...), Checkpoints: l.out.checkpoints, Events: l.out.events}
+	p := store.Progress{Run: &row, Entries: append(entries, l.out.entries...), Checkpoints: l.out.checkpoints, Events: append(events, l.out.events...)}
 	if start := l.out.takeStart(); start != nil {
 		p.Events = append(start.Events, p.Events...)
 	}

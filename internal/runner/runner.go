@@ -71,6 +71,8 @@ type Deps struct {
 	TraceLimit int64
 	// RetryOnTimeout lets a step's own time limit be retried.
 	RetryOnTimeout bool
+	// Watched reports whether somebody in this process follows the run live; only then do models stream. Nil means nobody does.
+	Watched func(runID string) bool
 	// StartDelay is how long a quick queued run may stay unannounced: one that ends sooner is never written as running. 0 means 2 ms.
 	StartDelay time.Duration
 }

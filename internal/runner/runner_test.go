@@ -324,3 +324,39 @@ func TestResponse(t *testing.T) {
 		t.Error("list item is no JSON")
 	}
 }
+
+// TestLiveEvents follows a run: calls and text are told, masked, in one numbered log.
+func TestLiveEvents(t *testing.T) {
+	b := testkit.NewBench(t)
+	b.Watched = true
+	id, out := start(t, b, b.Executor(0), `{"version":"v1","agent":{"name":"root"},"components":{"agents":{"a":{"name":"a"}}},
+ "workflow":{"type":"sequential","name":"w","steps":[{"id":"s","kind":"agent","ref":"a"}]}}`, "workflow", "write to a@example.com please")
+	if out.Err != nil {
+		t.Fatal(out.Err)
+	}
+	list, err := b.Base.Events(context.Background(), id, 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	text := ""
+	for i, e := range list {
+		kinds = append(kinds, e.Kind)
+		if e.Sequence != int64(i+1) {
+			t.Errorf("event %d has number %d", i, e.Sequence)
+		}
+		var d struct {
+			Text string `json:"text"`
+		}
+		if err := json.Unmarshal(e.Data, &d); err != nil {
+			t.Error(err)
+		}
+		text += d.Text
+	}
+	if !slices.Equal(kinds, []string{"started", "call", "delta", "step", "completed"}) {
+		t.Errorf("events %v", kinds)
+	}
+	if text != "Final answer: write to [REDACTED_EMAIL] please" {
+		t.Errorf("text %q", text)
+	}
+}

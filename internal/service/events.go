@@ -59,6 +59,13 @@ func (e *Events) notify(id string) {
 	}
 }
 
+// Watched reports whether somebody follows the run in this process.
+func (e *Events) Watched(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.watchers[id]) > 0
+}
+
 // subscribe returns a channel that gets a value when the run may have changed.
 func (e *Events) subscribe(id string) (<-chan struct{}, func()) {
 	c := make(chan struct{}, 1)

@@ -36,6 +36,11 @@ type Bench struct {
 	Base     store.Store
 	Clock    clock.Clock
 	Handlers *Handlers
+	// Models opens providers; nil binds every agent to the dummy with counted calls.
+	Models agent.Models
+
+	// Watched makes models stream.
+	Watched bool
 
 	mu    sync.Mutex
 	plans map[string]*plan.Plan
@@ -116,13 +121,17 @@ type Executor struct {
 func (b *Bench) Executor(dieAfter int) *Executor {
 	b.t.Helper()
 	m := NewMortal(b.Base, dieAfter)
-	models := llm.NewRegistry(llm.RegistryOptions{Definitions: map[string]llm.Definition{dummy.Name: {Open: b.Handlers.model, KeyFree: true}}})
+	models := b.Models
+	if models == nil {
+		models = llm.NewRegistry(llm.RegistryOptions{Definitions: map[string]llm.Definition{dummy.Name: {Open: b.Handlers.model, KeyFree: true}}})
+	}
 	loop, err := agent.New(agent.Config{Models: models, Tools: &tool.Executor{Handlers: b.Handlers}, Handlers: b.Handlers})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	r := runner.New(runner.Deps{
 		Store: m, Plans: b.Plan, Agents: loop, Guardrails: loop, Functions: b.Handlers, Clock: b.Clock, Lease: time.Minute,
+		Watched: func(string) bool { return b.Watched },
 	})
 	return &Executor{Runner: r, Store: m, b: b}
 }
