@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -194,17 +193,6 @@ func (a *App) sweeper() *maintenance.Sweeper {
 		Owner: a.runner.OwnerID(), Every: a.cfg.Worker.Sweep, OwnerTTL: deadOwner, Cut: func(now time.Time) *store.RetentionCut { return cut(&a.cfg.Retention, now) }, Cancel: a.runner.Keeper().Cancel,
 		Clock: clock.System{}, Log: a.log,
 	})
-}
-
-// Sweep does once what the leader does periodically.
-func (a *App) Sweep(ctx context.Context) (maintenance.Report, error) {
-	report, err := a.sweeper().Sweep(ctx)
-	files, fileErr := a.pruneFiles(ctx)
-	if report.Pruned == nil {
-		report.Pruned = map[string]int64{}
-	}
-	maps.Copy(report.Pruned, files)
-	return report, errors.Join(err, fileErr)
 }
 
 // start runs the parts that live beside the transports.

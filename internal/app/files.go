@@ -12,8 +12,8 @@ import (
 // fileSweep is the pause between passes over artifact and log files.
 const fileSweep = time.Hour
 
-// pruneFiles deletes what retention says about files and returns how many per kind.
-func (a *App) pruneFiles(ctx context.Context) (map[string]int64, error) {
+// pruneFiles deletes, or with dry only counts, what retention says about files and returns how many per kind.
+func (a *App) pruneFiles(ctx context.Context, dry bool) (map[string]int64, error) {
 	r := &a.cfg.Retention
 	counts := map[string]int64{}
 	var errs []error
@@ -24,7 +24,7 @@ func (a *App) pruneFiles(ctx context.Context) (map[string]int64, error) {
 		if kind.days == nil || kind.root == "" {
 			continue
 		}
-		n, err := removeOld(ctx, kind.root, a.now().Add(-time.Duration(min(*kind.days, maxDays))*day))
+		n, err := removeOld(ctx, kind.root, dry, a.now().Add(-time.Duration(min(*kind.days, maxDays))*day))
 		counts[kind.name] = n
 		errs = append(errs, err)
 	}
@@ -36,7 +36,7 @@ func (a *App) keepFilesPruned(ctx context.Context) error {
 	tick := time.NewTicker(fileSweep)
 	defer tick.Stop()
 	for {
-		if _, err := a.pruneFiles(ctx); err != nil {
+		if _, err := a.pruneFiles(ctx, false); err != nil {
 			a.log.WarnContext(ctx, "old files could not be deleted", "error", err)
 		}
 		select {
@@ -48,8 +48,8 @@ func (a *App) keepFilesPruned(ctx context.Context) error {
 }
 
 // removeOld deletes regular files below root that were last changed before a moment, and folders that this leaves empty. Nothing outside the
-// root is touched, whatever links are in it. A root that does not exist has nothing to delete.
-func removeOld(ctx context.Context, root string, before time.Time) (int64, error) {
+// root is touched, whatever links are in it; a dry run only counts. A root that does not exist has nothing to delete.
+func removeOld(ctx context.Context, root string, dry bool, before time.Time) (int64, error) {
 	dir, err := os.OpenRoot(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -77,6 +77,10 @@ func removeOld(ctx context.Context, root string, before time.Time) (int64, error
 		if err != nil || !info.ModTime().Before(before) {
 			return nil //nolint:nilerr // a file that vanished needs no deletion
 		}
+		if dry {
+			removed++
+			return nil
+		}
 		if err := dir.Remove(filepath.FromSlash(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 			return nil
@@ -85,7 +89,7 @@ func removeOld(ctx context.Context, root string, before time.Time) (int64, error
 		return nil
 	}))
 	// Children come after their parents, so the deepest go first. A folder that is not empty stays.
-	for i := len(folders) - 1; i > 0 && removed > 0; i-- {
+	for i := len(folders) - 1; i > 0 && removed > 0 && !dry; i-- {
 		_ = dir.Remove(filepath.FromSlash(folders[i]))
 	}
 	errs = append(errs, dir.Close())

@@ -30,7 +30,10 @@ func TestRemoveOld(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(root, "link")); err != nil {
 		t.Fatal(err)
 	}
-	n, err := removeOld(t.Context(), root, now.Add(-24*time.Hour))
+	if n, err := removeOld(t.Context(), root, true, now.Add(-24*time.Hour)); err != nil || n != 2 {
+		t.Fatalf("counted %d, %v", n, err)
+	}
+	n, err := removeOld(t.Context(), root, false, now.Add(-24*time.Hour))
 	if err != nil || n != 2 {
 		t.Fatalf("removed %d, %v", n, err)
 	}
@@ -42,7 +45,7 @@ func TestRemoveOld(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, "old")); !os.IsNotExist(err) {
 		t.Error("an emptied folder stays")
 	}
-	if n, err := removeOld(t.Context(), filepath.Join(root, "none"), now); n != 0 || err != nil {
+	if n, err := removeOld(t.Context(), filepath.Join(root, "none"), false, now); n != 0 || err != nil {
 		t.Errorf("no folder: %d, %v", n, err)
 	}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/kneo-go/kneo/internal/config"
@@ -37,4 +38,35 @@ func checkpointLimits(cfg *config.Config) codec.Limits {
 	return codec.Limits{
 		CompressBytes: int(c.CompressBytes), MaxBytes: int(c.MaxBytes), PreviewChars: int(c.PreviewChars), MaxListItems: int(c.MaxListItems), MaxDictItems: int(c.MaxDictItems),
 	}
+}
+
+// SchemaVersion tells what schema version the configured database has (0 for none) and which one this release has, without changing anything.
+func SchemaVersion(ctx context.Context, cfg *config.Config) (kind string, version, known int64, err error) {
+	if cfg.Storage.DatabaseURL != "" {
+		version, err = postgresVersion(ctx, cfg.Storage.DatabaseURL)
+		return "postgres", version, postgres.KnownVersion(), err
+	}
+	version, err = sqliteVersion(ctx, cfg.Storage.SQLitePath)
+	return "sqlite", version, sqlite.KnownVersion(), err
+}
+
+func postgresVersion(ctx context.Context, dsn string) (version int64, err error) {
+	conn, err := postgres.Inspect(ctx, dsn)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	return postgres.Version(ctx, conn)
+}
+
+func sqliteVersion(ctx context.Context, path string) (version int64, err error) {
+	db, err := sqlite.Inspect(ctx, path)
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return sqlite.Version(ctx, db)
 }

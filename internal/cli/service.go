@@ -13,8 +13,9 @@ import (
 )
 
 func newService(s *shell) *cobra.Command {
+	commands := append([]*cobra.Command{s.serviceServe(), s.serviceWorker(), s.serviceConfig()}, s.serviceOperations()...)
 	return group("service", "Run the service and look after it", `Run the service and look after it. Everything but address and port is set by environment variables;
-'kneo service config' shows them.`, s.serviceServe(), s.serviceWorker(), s.serviceSweep(), s.serviceConfig())
+'kneo service config' shows them.`, commands...)
 }
 
 const defaultPort = 8000
@@ -70,21 +71,6 @@ func (s *shell) service(ctx context.Context) (*app.App, config.Config, error) {
 	}
 	a, err := app.New(ctx, cfg, app.Options{Version: s.Version, Log: s.Err, Env: s.Env})
 	return a, cfg, err
-}
-
-func (s *shell) serviceSweep() *cobra.Command {
-	return jsonFlag(leaf("sweep", "Do once what the service does periodically: overdue runs, expired tasks, retention", nil, func(cmd *cobra.Command, _ []string) error {
-		a, _, err := s.service(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer a.Close()
-		report, err := a.Sweep(cmd.Context())
-		if err != nil {
-			return err
-		}
-		return s.said(cmd, "Sweep done.", report)
-	}))
 }
 
 func (s *shell) serviceConfig() *cobra.Command {

@@ -56,6 +56,7 @@ var Layers = []Layer{
 		"internal/transport/gateway", "internal/transport/interceptor", "internal/transport/rpc", "internal/transport/server",
 	}},
 	{Name: "catalogs", Packages: []string{"internal/llm/catalog"}},
+	{Name: "operations", Packages: []string{"internal/backup", "internal/doctor"}},
 	{Name: "assembly", Packages: []string{"internal/app"}},
 	{Name: "command", Packages: []string{"internal/cli", "internal/testkit", "embed"}},
 	{Name: "binary", Packages: []string{"cmd/...", "internal/docgen"}},
@@ -65,7 +66,7 @@ var Layers = []Layer{
 const adapterLayer = "adapters"
 
 // assemblies are the layers that may import adapters.
-var assemblies = []string{"catalogs", "assembly", "command", "binary"}
+var assemblies = []string{"catalogs", "operations", "assembly", "command", "binary"}
 
 // LayerOf returns the layer of a package path below the module.
 func LayerOf(path string) (*Layer, bool) {
