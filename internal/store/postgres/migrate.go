@@ -7,7 +7,6 @@ import (
 	"io/fs"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -62,11 +61,16 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) (err error) {
 }
 
 func upToDate(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+	var known bool
+	// Asked first, so that a new database does not log an error.
+	err := pool.QueryRow(ctx, "SELECT to_regclass('goose_db_version') IS NOT NULL").Scan(&known)
+	if err != nil || !known {
+		return false, unreachable(failure(err))
+	}
 	var version int64
-	err := pool.QueryRow(ctx, "SELECT version_id FROM goose_db_version WHERE is_applied ORDER BY id DESC LIMIT 1").Scan(&version)
-	var refused *pgconn.PgError
+	err = pool.QueryRow(ctx, "SELECT version_id FROM goose_db_version WHERE is_applied ORDER BY id DESC LIMIT 1").Scan(&version)
 	switch {
-	case errors.As(err, &refused) && refused.Code == codeUndefinedTable, errors.Is(err, pgx.ErrNoRows):
+	case errors.Is(err, pgx.ErrNoRows):
 		return false, nil
 	case err != nil:
 		return false, unreachable(failure(err))
