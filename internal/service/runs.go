@@ -57,6 +57,7 @@ type Runs struct {
 	o      RunsOptions
 	audit  auditor
 	frozen *lru.Cache[string, json.RawMessage]
+	ids    id.Sequence
 }
 
 // NewRuns returns the use case.
@@ -156,7 +157,7 @@ func (s *Runs) newRun(ctx context.Context, c *Creation, snapshot run.Snapshot) (
 	}
 	kind := c.Target
 	r := run.Run{
-		ID: id.New(), Status: run.Running, Target: c.Target, WorkflowKind: &kind, Input: c.Input, VisitedSteps: []string{}, VisitedNodes: []string{},
+		ID: s.ids.New(now), Status: run.Running, Target: c.Target, WorkflowKind: &kind, Input: c.Input, VisitedSteps: []string{}, VisitedNodes: []string{},
 		Messages: json.RawMessage("[]"), Creation: creation, Progress: json.RawMessage("{}"), SessionID: c.SessionID, Environment: c.Environment,
 		SnapshotDigest: snapshot.Digest, Principal: auth.FromContext(ctx).Name, CreatedAt: now, UpdatedAt: now, StartedAt: &now,
 		TimeoutSeconds: c.TimeoutSeconds,
