@@ -50,7 +50,7 @@ check-generate: generate ## Fail when the generated code is not up to date
 lint: $(BIN)/buf $(BIN)/golangci-lint ## Lint protos and Go
 	$(LIMIT) 60s buf lint
 	$(LIMIT) 60s buf format -d --exit-code api
-	$(LIMIT) 600s golangci-lint run --timeout 9m $(PACKAGES)
+	$(LIMIT) 600s golangci-lint run --allow-parallel-runners --timeout 9m $(PACKAGES)
 
 format: $(BIN)/gofumpt $(BIN)/buf ## Format Go and protos
 	$(LIMIT) 60s gofumpt -w cmd internal test client worker embed 2>/dev/null || true
