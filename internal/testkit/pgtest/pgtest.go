@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type Server struct {
 	// exited is closed when the server has gone; log holds what it said.
 	exited chan struct{}
 	log    *startLog
+	// again starts the server process once more.
+	again func(ctx context.Context) error
 
 	mu       sync.Mutex
 	next     int
@@ -95,7 +98,14 @@ func (s *Server) start(ctx context.Context, bin string, settings []string) error
 	for _, setting := range settings {
 		arguments = append(arguments, "-c", setting)
 	}
-	s.cmd = exec.Command(filepath.Join(bin, "postgres"), arguments...) //nolint:gosec // a test tool
+	s.again = func(ctx context.Context) error { return s.launch(ctx, who, filepath.Join(bin, "postgres"), arguments) }
+	return s.again(ctx)
+}
+
+// launch starts the server process on its folder and waits until it accepts connections.
+func (s *Server) launch(ctx context.Context, who identity, postgres string, arguments []string) error {
+	s.exited, s.log = make(chan struct{}), newStartLog()
+	s.cmd = exec.Command(postgres, arguments...) //nolint:gosec // a test tool
 	s.cmd.Dir, s.cmd.SysProcAttr = s.dir, who.attributes(true)
 	s.cmd.Stderr = s.log
 	started := make(chan error, 1)
@@ -112,6 +122,23 @@ func (s *Server) start(ctx context.Context, bin string, settings []string) error
 	case <-ctx.Done():
 		return fmt.Errorf("postgres did not start: %w\n%s", ctx.Err(), s.log)
 	}
+}
+
+// Restart stops the server as a crash would when immediate is set, else in its own "fast" way, and starts it again on the same data.
+func (s *Server) Restart(ctx context.Context, immediate bool) error {
+	signal := os.Interrupt
+	if immediate {
+		signal = syscall.SIGQUIT
+	}
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		return err
+	}
+	select {
+	case <-s.exited:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.again(ctx)
 }
 
 // run keeps the thread that started the server: the kernel stops the server when that thread ends.
