@@ -246,3 +246,17 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// TestMaxIterationsAsFailure: a skill can ask that reaching the limit fails the call.
+func TestMaxIterationsAsFailure(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []bool{false, true} {
+		p, a := toolPlan(scripted(plan.Agent{Strategy: "react", MaxIterations: 1, FailOnMaxIterations: fails, Tools: []string{"lookup"}}))
+		res, err := newLoop(t, &script{turns: []*llm.Response{calls("lookup")}}, demo, nil).
+			RunAgent(t.Context(), agent.Request{Plan: p, Agent: a, Messages: user("q")})
+		var step *run.StepError
+		if fails != errors.As(err, &step) || fails && step.Type != run.FailMaxIterations || !fails && res.Status != run.MaxIterations {
+			t.Errorf("%v: %+v %v", fails, res, err)
+		}
+	}
+}

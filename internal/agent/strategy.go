@@ -88,6 +88,9 @@ func (s *session) react(ctx context.Context) error {
 			return err
 		}
 		if turn >= s.agent.MaxIterations {
+			if s.agent.FailOnMaxIterations {
+				return &run.StepError{Type: run.FailMaxIterations, Message: "Agent '" + s.agent.Name + "' stopped after reaching max iterations.", Permanent: true}
+			}
 			s.res.Status = run.MaxIterations
 			return nil
 		}

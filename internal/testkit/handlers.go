@@ -18,7 +18,7 @@ import (
 // idempotency key, so that a test can tell repetitions from calls.
 //
 // Functions: upper, bracket, identity, fail (always fails), flaky (fails the first time), slow (waits for its context), classify.
-// Tools: web_search ("hit for <query>"), broken (fails).
+// Tools: web_search ("hit for <query>"), broken (fails). Retriever: notes ("<top_k> notes on <text>").
 type Handlers struct {
 	mu sync.Mutex
 	// calls counts by name; keys counts by idempotency key.
@@ -124,6 +124,15 @@ func (h *Handlers) Call(ctx context.Context, _ handler.Kind, name string, input 
 			return nil, handler.NewError(handler.CodeInvalidInput, "bad arguments")
 		}
 		return json.Marshal("hit for " + args.Query)
+	case "notes":
+		var asked struct {
+			Text string `json:"text"`
+			TopK int    `json:"top_k"`
+		}
+		if err := json.Unmarshal(input, &asked); err != nil {
+			return nil, handler.NewError(handler.CodeInvalidInput, "bad question")
+		}
+		return json.Marshal(fmt.Sprintf("%d notes on %s", asked.TopK, asked.Text))
 	case "broken":
 		return nil, handler.NewError(handler.CodeFailed, "lookup failed")
 	}

@@ -90,7 +90,7 @@ func LoadScenarios(t testing.TB, dir string) []Scenario {
 	return all
 }
 
-// specText is the spec with the standard components: functions upper, bracket, identity, classify, flaky, slow and fail, and agents a, b, c.
+// specText is the spec with the standard components: functions upper, bracket, identity, classify, flaky, slow, fail and notes, and agents a, b, c.
 func (s *Scenario) specText(t testing.TB) string {
 	t.Helper()
 	var doc map[string]any
@@ -117,7 +117,7 @@ func (s *Scenario) specText(t testing.TB) string {
 		}
 	}
 	functions := map[string]any{}
-	for _, n := range []string{"upper", "bracket", "identity", "classify", "flaky", "slow", "fail"} {
+	for _, n := range []string{"upper", "bracket", "identity", "classify", "flaky", "slow", "fail", "notes"} {
 		functions[n] = map[string]any{"implementation": "kit.functions." + n}
 	}
 	components["agents"], components["functions"] = agents, functions
@@ -141,8 +141,8 @@ type Result struct {
 	Crashes int
 }
 
-// Play runs a scenario; dieAfter > 0 kills the process after that commit, and a fresh one goes on.
-func (b *Bench) Play(s *Scenario, dieAfter int) Result {
+// Play runs a scenario. Every life kills a process after that many commits, and a fresh one goes on; the last one lives on.
+func (b *Bench) Play(s *Scenario, lives ...int) Result {
 	b.t.Helper()
 	if s.Usage > 0 {
 		b.Handlers.Usage = &llm.Usage{InputTokens: s.Usage, OutputTokens: s.Usage, TotalTokens: 2 * s.Usage}
@@ -152,7 +152,8 @@ func (b *Bench) Play(s *Scenario, dieAfter int) Result {
 	if target == "" {
 		target = "workflow"
 	}
-	p := &player{b: b, s: s, e: b.Executor(dieAfter)}
+	p := &player{b: b, lives: lives}
+	p.e = b.Executor(p.life())
 	p.do(func() (run.Claimed, error) { return p.e.Create(snapshot, target, s.Input, run.ModeInline) })
 	for _, act := range s.Then {
 		p.do(func() (run.Claimed, error) {
@@ -168,10 +169,20 @@ func (b *Bench) Play(s *Scenario, dieAfter int) Result {
 }
 
 type player struct {
-	b   *Bench
-	s   *Scenario
-	e   *Executor
-	res Result
+	b     *Bench
+	e     *Executor
+	lives []int
+	res   Result
+}
+
+// life is how many commits the next process lives; 0 is for ever.
+func (p *player) life() int {
+	if len(p.lives) == 0 {
+		return 0
+	}
+	n := p.lives[0]
+	p.lives = p.lives[1:]
+	return n
 }
 
 // do starts a leg and sees it through, whatever dies on the way.
@@ -190,7 +201,7 @@ func (p *player) do(start func() (run.Claimed, error)) {
 	for p.e.Store.Dead() {
 		p.res.Crashes++
 		p.res.Commits += p.e.Store.Commits()
-		p.e = p.b.Executor(0)
+		p.e = p.b.Executor(p.life())
 		legs, err := p.e.Recover()
 		if err != nil {
 			p.b.t.Fatal(err)

@@ -19,6 +19,8 @@ type Turn struct {
 	Calls []Call
 	// Input, Output, Cached and Reasoning are the reported tokens; all zero means that none are reported.
 	Input, Output, Cached, Reasoning int64
+	// Match keeps the turn for the first request whose body contains it; turns without it answer in order.
+	Match string
 	// Finish replaces the protocol's usual reason for the end of a turn.
 	Finish string
 
@@ -100,12 +102,13 @@ func (s *Server) next(r *http.Request) (Turn, map[string]any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, Request{Path: r.URL.Path, Header: r.Header.Clone(), Body: body, Raw: string(raw)})
-	if len(s.turns) == 0 {
-		return Turn{Status: 500, Message: "the script is over"}, body
+	for i, t := range s.turns {
+		if strings.Contains(string(raw), t.Match) {
+			s.turns = append(s.turns[:i:i], s.turns[i+1:]...)
+			return t, body
+		}
 	}
-	t := s.turns[0]
-	s.turns = s.turns[1:]
-	return t, body
+	return Turn{Status: 500, Message: "the script is over"}, body
 }
 
 // protocol renders a turn.
