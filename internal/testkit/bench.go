@@ -225,7 +225,7 @@ func (e *Executor) Continue(runID string) (run.Claimed, error) {
 // Recover claims the open legs of dead executors.
 func (e *Executor) Recover() ([]run.Claimed, error) {
 	ctx := context.Background()
-	if _, err := e.Store.RecoverOwners(ctx, e.OwnerID(), 0); err != nil {
+	if _, err := e.Store.RecoverOwners(ctx, e.OwnerID(), time.Microsecond); err != nil {
 		return nil, err
 	}
 	return e.Store.ClaimRuns(ctx, e.OwnerID(), e.LeaseTime(), 10)

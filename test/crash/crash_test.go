@@ -3,40 +3,91 @@
 package crash
 
 import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
 
+	"github.com/kneo-go/kneo/internal/store"
+	"github.com/kneo-go/kneo/internal/store/postgres"
+	"github.com/kneo-go/kneo/internal/store/sqlite"
 	"github.com/kneo-go/kneo/internal/testkit"
+	"github.com/kneo-go/kneo/internal/testkit/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+var server *pgtest.Server
 
-// TestMatrix kills the process after every commit of every scenario.
-func TestMatrix(t *testing.T) {
-	points := 0
-	for _, s := range testkit.LoadScenarios(t, "../scenario") {
-		if s.Crash != nil && !*s.Crash {
-			continue
+func TestMain(m *testing.M) {
+	code := pgtest.Main(m, func(s *pgtest.Server) error {
+		server = s
+		return nil
+	})
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func TestMatrixSQLite(t *testing.T) {
+	matrix(t, [][]int{{}, {1}, {2}, {1, 1}}, func(t *testing.T) (store.Store, error) {
+		return sqlite.New(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "runs.sqlite"), Normal: true})
+	})
+}
+
+func TestMatrixPostgreSQL(t *testing.T) {
+	matrix(t, [][]int{{}, {2}}, func(t *testing.T) (store.Store, error) {
+		return postgres.New(t.Context(), postgres.Options{DSN: server.Empty(t)})
+	})
+}
+
+// matrix kills the process after every commit of every scenario; next are the lives of the processes that follow. The database outlives all.
+func matrix(t *testing.T, next [][]int, open func(*testing.T) (store.Store, error)) {
+	s, err := open(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
-		t.Run(s.Name, func(t *testing.T) {
-			whole := testkit.NewBench(t).Play(&s, 0)
-			for n := 1; n <= whole.Commits; n++ {
-				b := testkit.NewBench(t)
-				r := b.Play(&s, n)
-				if r.Crashes == 0 && s.InFlight == 0 { // branches share commits as it happens
-					t.Fatalf("commit %d of %d: the process did not die", n, whole.Commits)
-				}
-				points += r.Crashes
-				b.Check(&s, r)
-				if r.Calls > whole.Calls+max(s.InFlight, 1) {
-					t.Errorf("commit %d: %d calls, %d without a crash", n, r.Calls, whole.Calls)
-				}
-				if t.Failed() {
-					t.Fatalf("after commit %d of %d", n, whole.Commits)
-				}
-			}
-		})
+	}()
+	points := 0
+	for _, sc := range testkit.LoadScenarios(t, "../scenario") {
+		if sc.Crash == nil || *sc.Crash {
+			t.Run(sc.Name, func(t *testing.T) { points += killAfterEach(t, s, &sc, next) })
+		}
 	}
 	t.Logf("%d crash points", points)
+}
+
+// killAfterEach plays a scenario once for every commit that it makes and every way to go on. It returns how often a process died.
+func killAfterEach(t *testing.T, s store.Store, sc *testkit.Scenario, next [][]int) int {
+	whole := testkit.NewBenchOn(t, s).Play(sc)
+	points := 0
+	for n := 1; n <= whole.Commits; n++ {
+		for _, more := range next {
+			lives := append([]int{n}, more...)
+			b := testkit.NewBenchOn(t, s)
+			r := b.Play(sc, lives...)
+			if r.Crashes == 0 && sc.InFlight == 0 { // branches share commits as it happens
+				t.Fatalf("commit %d of %d: the process did not die", n, whole.Commits)
+			}
+			points += r.Crashes
+			b.Check(sc, r)
+			if r.Calls > whole.Calls+r.Crashes*max(sc.InFlight, 1) {
+				t.Errorf("%d calls, %d without a crash", r.Calls, whole.Calls)
+			}
+			if t.Failed() {
+				t.Fatalf("processes lived %v of %d commits", lives, whole.Commits)
+			}
+		}
+	}
+	if legs, err := testkit.NewBenchOn(t, s).Executor(0).Store.ClaimRuns(context.Background(), "auditor", 0, 10); err != nil || len(legs) > 0 {
+		t.Errorf("%d legs are still open, %v", len(legs), err)
+	}
+	return points
 }

@@ -16,7 +16,7 @@ func TestScenarios(t *testing.T) {
 	for _, s := range testkit.LoadScenarios(t, ".") {
 		t.Run(s.Name, func(t *testing.T) {
 			b := testkit.NewBench(t)
-			b.Check(&s, b.Play(&s, 0))
+			b.Check(&s, b.Play(&s))
 		})
 	}
 }
