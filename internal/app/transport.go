@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"sync"
 
 	"google.golang.org/grpc"
 
@@ -48,11 +49,7 @@ func (a *App) buildTransport(keys *auth.Authenticator) error {
 	if err != nil {
 		return err
 	}
-	document, err := openapi.Document(openapi.Options{Contract: facts, Version: service.ServiceVersion, Metrics: a.cfg.Observe.Metrics})
-	if err != nil {
-		return err
-	}
-	plain := map[string]http.Handler{"/openapi.json": openapi.Handler(document), "/docs": openapi.Docs(), "/redoc": openapi.Docs()}
+	plain := a.documents(facts)
 	if a.cfg.Observe.Metrics {
 		plain["/metrics"] = a.metrics.Handler(a.queueNumbers, func(w http.ResponseWriter, _ *http.Request, err error) { errmap.WriteError(w, err) })
 	}
@@ -65,6 +62,23 @@ func (a *App) buildTransport(keys *auth.Authenticator) error {
 		Unary: chain.Unary(), Stream: chain.Stream(), Register: a.register, MaxBytes: int(a.cfg.Limits.BodyBytes), Stopping: api.EndStreams, Logger: a.log,
 	})
 	return err
+}
+
+// documents are the pages that describe the interface. The description is written when somebody asks for it first.
+func (a *App) documents(facts *contract.Contract) map[string]http.Handler {
+	document := sync.OnceValues(func() (http.Handler, error) {
+		text, err := openapi.Document(openapi.Options{Contract: facts, Version: service.ServiceVersion, Metrics: a.cfg.Observe.Metrics})
+		return openapi.Handler(text), err
+	})
+	description := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, err := document()
+		if err != nil {
+			errmap.WriteError(w, err)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+	return map[string]http.Handler{"/openapi.json": description, "/docs": openapi.Docs(), "/redoc": openapi.Docs()}
 }
 
 // register adds all services of the contract.

@@ -183,6 +183,10 @@ func TestProbes(t *testing.T) {
 			t.Errorf("%s: %v", path, body)
 		}
 	}
+	if document := p.ok(200, "GET", "/openapi.json", nil); document["paths"] == nil {
+		t.Errorf("openapi: %v", document)
+	}
+	p.ok(200, "GET", "/docs", nil)
 	tools := p.ok(200, "GET", "/readyz", nil)["metadata"].(object)["checks"].(object)["tool_registry"].(object)
 	if tools["count"].(float64) == 0 {
 		t.Errorf("tools: %v", tools)
