@@ -55,7 +55,7 @@ func (s *shell) configInit() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := s.write(path, fmt.Appendf(nil, project.Template, quoted[:len(quoted)-1])); err != nil {
+		if err := s.write(path, fmt.Appendf(nil, project.Template, quoted)); err != nil {
 			return err
 		}
 		s.out.Success("Created " + configFile)

@@ -88,12 +88,10 @@ func lookup(n *spec.Node, path string) *spec.Node {
 func (s *shell) diagnostics(w *term.Screen, found spec.Diagnostics, e *project.Effective) {
 	for _, d := range located(found, e) {
 		style := severityStyle(d.Severity)
-		place := ""
+		w.Println(w.Paint(style, strings.ToUpper(string(d.Severity))+" "+d.Code+":") + " " + term.Clean(strings.ReplaceAll(d.Message, "\n", "\n  ")))
 		if d.Path != "" {
-			place = " " + w.Paint(term.Dim, d.Path)
+			w.Println("  " + w.Paint(term.Dim, "at "+d.Path))
 		}
-		w.Println(w.Paint(style, strings.ToUpper(string(d.Severity))+" "+d.Code) + place)
-		w.Println("  " + term.Clean(strings.ReplaceAll(d.Message, "\n", "\n  ")))
 		if len(d.Violations) == 0 {
 			s.excerpt(w, style, spec.Pos{File: d.File, Line: d.Line, Column: d.Column}, e)
 		}

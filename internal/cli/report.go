@@ -37,6 +37,12 @@ func (s *shell) report(cmd *cobra.Command, err error) int {
 		s.err.Println(string(errmap.Envelope(asProblem(err))))
 		return exitError
 	}
+	var wrong *specError
+	if errors.As(err, &wrong) {
+		s.diagnostics(s.err, wrong.found, wrong.e)
+		s.err.Fail("The spec does not build.")
+		return exitError
+	}
 	s.err.Fail(term.Clean(text(err)))
 	if hint := s.hint(err); hint != "" {
 		s.err.Println(s.err.Paint(term.Dim, "  "+hint))
@@ -207,7 +213,10 @@ func asProblem(err error) *problem.Error {
 	var blocked *project.PolicyError
 	var inUse *store.InUseError
 	code := problem.InvalidRequest
+	var wrong *specError
 	switch {
+	case errors.As(err, &wrong):
+		return problem.New(problem.SpecInvalid, "%s", err.Error()).With("diagnostics", wrong.found)
 	case errors.As(err, &syntax):
 		return problem.New(problem.SpecInvalid, "%s", err.Error()).With("diagnostics", spec.Diagnostics{syntax.Diagnostic()})
 	case errors.As(err, &blocked):

@@ -101,6 +101,10 @@ func (s *shell) showRuns(out *kneov1.ListRunsResponse) error {
 		s.out.Println("No runs.")
 		return nil
 	}
+	headers := []string{"Run", "Status", "Created", "Workflow", "Output"}
+	if s.out.Width() < roomForOutput {
+		headers = headers[:len(headers)-1]
+	}
 	var rows [][]string
 	var states []string
 	for _, r := range out.GetRuns() {
@@ -109,10 +113,11 @@ func (s *shell) showRuns(out *kneov1.ListRunsResponse) error {
 			return err
 		}
 		states = append(states, row.Status)
-		rows = append(rows, []string{orWord(row.ID, row.RunID), row.Status, orWord(deref(row.WorkflowName), deref(row.AgentName)), short(row.CreatedAt), oneLine(deref(row.OutputText))})
+		cells := []string{orWord(row.ID, row.RunID), row.Status, minute(row.CreatedAt), orWord(deref(row.WorkflowName), deref(row.AgentName)), oneLine(deref(row.OutputText))}
+		rows = append(rows, cells[:len(headers)])
 	}
 	s.out.Table(term.Table{
-		Headers: []string{"Run", "Status", "Workflow", "Created", "Output"}, Rows: rows, Keep: []int{0, 1},
+		Headers: headers, Rows: rows, Keep: []int{0, 1, 2},
 		Style: func(row, column int) term.Style {
 			if column == 1 {
 				return statusStyle(states[row])
@@ -143,6 +148,17 @@ func deref(t *string) string {
 		return ""
 	}
 	return *t
+}
+
+// roomForOutput is the narrowest screen on which a list of runs shows their output.
+const roomForOutput = 110
+
+// minute is a timestamp to the minute.
+func minute(timestamp string) string {
+	if t, err := time.Parse(time.RFC3339Nano, timestamp); err == nil {
+		return t.UTC().Format("01-02 15:04")
+	}
+	return timestamp
 }
 
 // short is a timestamp to the second.

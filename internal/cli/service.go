@@ -124,7 +124,7 @@ func (list settings) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, fmt.Sprintf("%s:%s", strings.TrimSpace(string(name)), strings.TrimSpace(string(value))))
+		parts = append(parts, fmt.Sprintf("%s:%s", name, value))
 	}
 	return []byte("{" + strings.Join(parts, ",") + "}"), nil
 }
