@@ -600,6 +600,35 @@ func (q *Queries) PutJournalEntry(ctx context.Context, arg PutJournalEntryParams
 	return err
 }
 
+const recentRuns = `-- name: RecentRuns :many
+SELECT id FROM runs WHERE updated_at >= $1 ORDER BY updated_at DESC LIMIT $2::bigint
+`
+
+type RecentRunsParams struct {
+	Since   time.Time
+	MaxRows int64
+}
+
+func (q *Queries) RecentRuns(ctx context.Context, arg RecentRunsParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, recentRuns, arg.Since, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const updateRun = `-- name: UpdateRun :exec
 UPDATE runs SET
     status = $1, agent_name = $2, workflow_name = $3, workflow_kind = $4, updated_at = $5, started_at = $6, completed_at = $7, deadline_at = $8,

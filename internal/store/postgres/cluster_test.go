@@ -103,6 +103,22 @@ func TestOtherProcessesHear(t *testing.T) {
 	}
 }
 
+// TestPollsWithoutListener gives the listener an address where nobody answers.
+func TestPollsWithoutListener(t *testing.T) {
+	dsn := server.Database(t)
+	a := closing(t, open(t, postgres.Options{DSN: dsn}))
+	b := closing(t, open(t, postgres.Options{DSN: dsn, ListenDSN: "postgres://kneo@127.0.0.1:1/kneo?connect_timeout=1"}))
+	changed, err := b.Changed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := create(t, a, run.ModeQueued, "")
+	<-b.Wake()
+	if id := <-changed; id != c.Run.ID {
+		t.Errorf("changed run is %s", id)
+	}
+}
+
 // TestDeadOwner lets an owner fall silent without a word: another process gets its runs although the lease is long.
 func TestDeadOwner(t *testing.T) {
 	dsn := server.Database(t)

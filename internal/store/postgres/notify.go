@@ -17,7 +17,10 @@ const (
 	// maxPayload is below PostgreSQL's limit of 8000 bytes for a notification.
 	maxPayload = 7900
 	// pollInterval replaces notifications while the listener has no connection.
-	pollInterval  = time.Second
+	pollInterval = time.Second
+	// pollWindow covers the retry between two polls and clocks that differ a little.
+	pollWindow    = 5 * time.Second
+	pollRows      = 1000
 	retryInterval = 2 * time.Second
 	beatFraction  = 3
 	notifyTimeout = 5 * time.Second
@@ -122,7 +125,7 @@ func payloads(instance string, ids []string, wake bool) []string {
 	return out
 }
 
-// listen hears other processes. While it cannot, the wake-up comes from a clock.
+// listen hears other processes. While it cannot, it asks the database every second.
 func (s *Store) listen(ctx context.Context, cfg *pgx.ConnConfig) {
 	for ctx.Err() == nil {
 		err := s.hear(ctx, cfg)
@@ -147,8 +150,21 @@ func (s *Store) poll(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.nudge()
+			s.lookAround(ctx)
 		}
 	}
+}
+
+// lookAround tells subscribers of runs that were written lately, by whomever; telling twice does no harm.
+func (s *Store) lookAround(ctx context.Context) {
+	looking, cancel := context.WithTimeout(ctx, pollInterval)
+	defer cancel()
+	ids, err := s.q.RecentRuns(looking, pgdb.RecentRunsParams{Since: s.now().Add(-pollWindow), MaxRows: pollRows})
+	if err != nil {
+		s.opts.Logger.Debug("poll for changed runs", "error", err)
+		return
+	}
+	s.hub.Publish(ids...)
 }
 
 func (s *Store) hear(ctx context.Context, cfg *pgx.ConnConfig) error {

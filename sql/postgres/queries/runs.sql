@@ -59,3 +59,6 @@ SELECT * FROM run_events WHERE run_id = sqlc.arg('run_id') AND sequence > sqlc.a
 
 -- name: GetRuns :many
 SELECT * FROM runs WHERE id = ANY(sqlc.arg('ids')::text[]);
+
+-- name: RecentRuns :many
+SELECT id FROM runs WHERE updated_at >= sqlc.arg('since') ORDER BY updated_at DESC LIMIT sqlc.arg('max_rows')::bigint;
