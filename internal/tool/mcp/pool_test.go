@@ -283,9 +283,9 @@ func TestTimeoutsAndRetries(t *testing.T) {
 		once    bool
 		calls   int32
 	}{
-		{"no retry after a timeout", mcp.Options{Retries: 2, Timeout: 50 * time.Millisecond}, false, 1},
-		{"retry on timeout", mcp.Options{Retries: 2, Timeout: 50 * time.Millisecond, RetryOnTimeout: true, Backoff: time.Millisecond}, false, 3},
-		{"never for a call that must happen once", mcp.Options{Retries: 2, Timeout: 50 * time.Millisecond, RetryOnTimeout: true}, true, 1},
+		{"no retry after a timeout", mcp.Options{Retries: 2, Timeout: time.Second}, false, 1},
+		{"retry on timeout", mcp.Options{Retries: 2, Timeout: time.Second, RetryOnTimeout: true, Backoff: time.Millisecond}, false, 3},
+		{"never for a call that must happen once", mcp.Options{Retries: 2, Timeout: time.Second, RetryOnTimeout: true}, true, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -300,7 +300,7 @@ func TestTimeoutsAndRetries(t *testing.T) {
 				o.Retries, o.Timeout, o.RetryOnTimeout, o.Backoff, o.ConnectTimeout = tt.options.Retries, tt.options.Timeout, tt.options.RetryOnTimeout, tt.options.Backoff, 5*time.Second
 			})
 			_, err := p.CallTool(context.Background(), tool.RemoteCall{Server: server, Name: "x", Arguments: json.RawMessage(`{}`), Once: tt.once})
-			if err == nil || err.Error() != "Operation timed out after 0.05 seconds." || calls.Load() != tt.calls {
+			if err == nil || err.Error() != "Operation timed out after 1 seconds." || calls.Load() != tt.calls {
 				t.Errorf("%v after %d calls", err, calls.Load())
 			}
 		})
