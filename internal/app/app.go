@@ -55,6 +55,8 @@ type App struct {
 	store     store.Store
 	tracing   *telemetry.Tracing
 	metrics   *telemetry.Metrics
+	logs      *telemetry.Logs
+	exported  *telemetry.MetricExport
 	execution *execution
 	runner    *runner.Runner
 	use       useCases
@@ -82,12 +84,29 @@ type useCases struct {
 // New builds the service. An error is a reason not to start, in words for the operator; no port has been opened then.
 func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 	a := &App{cfg: cfg, o: o}
-	a.log = telemetry.NewLogger(o.Log, telemetry.Level(cfg.Observe.LogLevel))
+	if err := a.openLog(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.build(ctx); err != nil {
 		a.close(ctx)
 		return nil, err
 	}
 	return a, nil
+}
+
+// openLog makes the logger, which also sends its records where telemetry goes.
+func (a *App) openLog(ctx context.Context) error {
+	var err error
+	if a.logs, err = telemetry.NewLogs(ctx, a.cfg.Observe.OTel, a.o.Version); err != nil {
+		return err
+	}
+	level := telemetry.Level(a.cfg.Observe.LogLevel)
+	var also []slog.Handler
+	if a.logs != nil {
+		also = append(also, a.logs.Handler(level))
+	}
+	a.log = telemetry.NewLogger(a.o.Log, level, a.cfg.Observe.LogFormat == "text", also...)
+	return nil
 }
 
 func (a *App) build(ctx context.Context) error {
@@ -99,6 +118,8 @@ func (a *App) build(ctx context.Context) error {
 	if a.store, err = a.openStore(ctx); err != nil {
 		return err
 	}
+	watchPool(a.metrics, a.store)
+	a.store = &observed{Store: a.store, metrics: a.metrics, tracer: a.tracing.Provider.Tracer(telemetry.TracerName)}
 	if a.cfg.Observe.AuditExport {
 		a.store = &auditLogged{Store: a.store, log: a.log}
 	}
@@ -273,6 +294,7 @@ func (a *App) close(ctx context.Context) {
 		if a.execution != nil {
 			a.execution.servers.Close()
 		}
+		errs = append(errs, a.exported.Shutdown(ctx))
 		if a.store != nil {
 			errs = append(errs, a.store.Close())
 		}
@@ -282,6 +304,7 @@ func (a *App) close(ctx context.Context) {
 		if err := errors.Join(errs...); err != nil {
 			a.log.WarnContext(ctx, "not everything closed in order", "error", err)
 		}
+		_ = a.logs.Shutdown(ctx) // nobody is left to be told
 	})
 }
 

@@ -75,5 +75,5 @@ func (a *App) compiler() (*service.Compiler, error) {
 // agentObserver writes spans and counts calls.
 func (a *App) agentObserver() agent.Observer {
 	spans := agent.NewSpans(a.tracing.Provider, agent.SpanOptions{RecordArguments: a.cfg.Observe.OTelArguments, RecordResults: a.cfg.Observe.OTelResults})
-	return agent.Observers{spans, agent.Counts(a.metrics.Call)}
+	return agent.Observers{spans, agent.Counts(a.metrics.Call), callTimes{a.metrics}}
 }

@@ -121,8 +121,10 @@ type Execution struct {
 
 // Observe configures logs, metrics, health and traces.
 type Observe struct {
-	RequestLogs      bool
-	LogLevel         string
+	RequestLogs bool
+	LogLevel    string
+	// LogFormat is json or text.
+	LogFormat        string
 	Metrics          bool
 	HealthProviders  []string
 	HealthMCPSecrets []string

@@ -217,3 +217,11 @@ func synchronous(c *Config, raw string, _ bool) error {
 		return fmt.Errorf("KNEO_SERV_SQLITE_SYNCHRONOUS must be FULL or NORMAL, not %q", raw)
 	}
 }
+
+func logFormat(c *Config, raw string, _ bool) error {
+	c.Observe.LogFormat = strings.ToLower(strings.TrimSpace(raw))
+	if c.Observe.LogFormat != "json" && c.Observe.LogFormat != "text" {
+		return fmt.Errorf("KNEO_SERV_LOG_FORMAT must be json or text; got %q", raw)
+	}
+	return nil
+}

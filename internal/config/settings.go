@@ -67,6 +67,7 @@ var observeSettings = []Setting{
 		Help: "Lowest level that is logged.", keepEmpty: true, apply: logLevel,
 	},
 	{Name: "KNEO_SERV_REQUEST_LOGS", Type: "boolean", Default: "true", Group: groupObserve, Help: "One JSON line per request.", apply: boolean(func(c *Config) *bool { return &c.Observe.RequestLogs })},
+	{Name: "KNEO_SERV_LOG_FORMAT", Type: "text", Default: "json", Bounds: "json, text", Group: groupObserve, Help: "Form of the log lines.", apply: logFormat},
 	{Name: "KNEO_SERV_METRICS_ENABLED", Type: "boolean", Default: "true", Group: groupObserve, Help: "Serve /metrics.", apply: boolean(func(c *Config) *bool { return &c.Observe.Metrics })},
 	{Name: "KNEO_SERV_HEALTH_PROVIDERS", Type: "list", Group: groupObserve, Help: "Providers whose keys readiness must find.", apply: list(func(c *Config) *[]string { return &c.Observe.HealthProviders })},
 	{Name: "KNEO_SERV_HEALTH_MCP_SECRETS", Type: "list", Group: groupObserve, Help: "Environment variables that readiness must find.", apply: list(func(c *Config) *[]string { return &c.Observe.HealthMCPSecrets })},

@@ -10,6 +10,9 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/kneo-go/kneo/internal/agent"
 	"github.com/kneo-go/kneo/internal/clock"
 	"github.com/kneo-go/kneo/internal/id"
@@ -138,13 +141,21 @@ func (r *Runner) Execute(ctx context.Context, c run.Claimed, quiet func()) Outco
 	if quiet == nil {
 		quiet = func() {}
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(traced(ctx, c.Run.TraceParent))
 	defer cancel(nil)
 	release := r.keeper.hold(c.Fence, cancel)
 	defer release()
 	l := newLeg(r, c, cancel, quiet)
 	defer l.stop()
 	return l.execute(ctx)
+}
+
+// traced continues the trace in which a run was created, unless the caller has a trace of its own.
+func traced(ctx context.Context, parent string) context.Context {
+	if parent == "" || trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx
+	}
+	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": parent})
 }
 
 // detached is a context for writes that must happen although the leg was cancelled.

@@ -1,5 +1,6 @@
 // Package telemetry sets up what an operator sees: the log (slog, one JSON object per line, redacted), the Prometheus metrics with the names of
-// the compatible service, and OpenTelemetry traces. It imports internal/redact and the telemetry libraries only.
+// the compatible service, and OpenTelemetry traces. It imports internal/redact,
+// internal/requestid and the telemetry libraries only.
 package telemetry
 
 import (
@@ -7,7 +8,10 @@ import (
 	"io"
 	"log/slog"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/kneo-go/kneo/internal/redact"
+	"github.com/kneo-go/kneo/internal/requestid"
 )
 
 // Level turns a level name of KNEO_SERV_LOG_LEVEL into a slog level. Unknown names mean INFO.
@@ -26,9 +30,18 @@ func Level(name string) slog.Level {
 	}
 }
 
-// NewLogger returns a logger that writes one JSON object per record, with secrets and personal data in messages and text attributes hidden.
-func NewLogger(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(&redacting{inner: slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
+// NewLogger returns a logger that writes one JSON object per record, or one line of text, with secrets and personal data in messages and text
+// attributes hidden. Records get the ids of the request and the trace they belong to. What is hidden here is hidden from also, too.
+func NewLogger(w io.Writer, level slog.Level, text bool, also ...slog.Handler) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	var inner slog.Handler = slog.NewJSONHandler(w, o)
+	if text {
+		inner = slog.NewTextHandler(w, o)
+	}
+	for _, h := range also {
+		inner = both{inner, h}
+	}
+	return slog.New(&redacting{inner: inner})
 }
 
 // redacting hides sensitive attributes before the inner handler sees them.
@@ -42,10 +55,26 @@ func (h *redacting) Enabled(ctx context.Context, level slog.Level) bool {
 // Handle redacts the record and passes it on.
 func (h *redacting) Handle(ctx context.Context, r slog.Record) error {
 	clean := slog.NewRecord(r.Time, r.Level, redact.Text(r.Message), r.PC)
+	requestID, traceID := requestid.FromContext(ctx), ""
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		traceID = span.TraceID().String()
+	}
 	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "request_id":
+			requestID = ""
+		case "trace_id":
+			traceID = ""
+		}
 		clean.AddAttrs(redactAttr(a))
 		return true
 	})
+	if requestID != "" {
+		clean.AddAttrs(slog.String("request_id", requestID))
+	}
+	if traceID != "" {
+		clean.AddAttrs(slog.String("trace_id", traceID))
+	}
 	return h.inner.Handle(ctx, clean)
 }
 

@@ -33,6 +33,9 @@ type Metrics struct {
 	latency     *prometheus.HistogramVec
 	calls       *prometheus.CounterVec
 	idempotency *prometheus.CounterVec
+
+	waits, callTimes *prometheus.HistogramVec
+	leaseLosses      prometheus.Counter
 }
 
 // NewMetrics returns instruments in a registry of their own, with the process and runtime collectors.
@@ -76,6 +79,16 @@ func NewMetrics(version string) *Metrics {
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "kneo_build_info", Help: "Version of this process.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
+	m.leaseLosses = counter("kneo_lease_losses_total", "Legs that this process had to give up because another one owns the run or it has ended.")
+	m.waits = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "kneo_queue_wait_seconds", Help: "Time from creation of a queued run to its first claim.",
+		Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
+	}, nil)
+	m.callTimes = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "kneo_call_duration_seconds", Help: "Time of a model or tool call by kind and name of provider or tool.",
+		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
+	}, []string{"kind", "name"})
+	r.MustRegister(m.waits, m.callTimes)
 	r.MustRegister(m.legs, m.requests, m.latency, m.calls, m.idempotency, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -125,6 +138,48 @@ func (m *Metrics) Call(kind, name, outcome string) {
 // Idempotency counts a keyed request by outcome: first, replay, conflict or in_progress.
 func (m *Metrics) Idempotency(outcome string) { m.idempotency.WithLabelValues(outcome).Inc() }
 
+// CallTime records how long a model or tool call took.
+func (m *Metrics) CallTime(kind, name string, d time.Duration) {
+	m.callTimes.WithLabelValues(kind, name).Observe(d.Seconds())
+}
+
+// QueueWait records how long a queued run waited for its first claim.
+func (m *Metrics) QueueWait(d time.Duration) { m.waits.WithLabelValues().Observe(max(d, 0).Seconds()) }
+
+// LeaseLost counts legs that were given up because another process owns the run or it has ended.
+func (m *Metrics) LeaseLost(n int) { m.leaseLosses.Add(float64(n)) }
+
+// PoolNumbers describe the connections to the database.
+type PoolNumbers struct {
+	Total, Idle, InUse, Most int64
+	// Waits is how often somebody had to wait for a connection, WaitTime how long in all.
+	Waits    int64
+	WaitTime time.Duration
+}
+
+// WatchPool adds the gauges of a connection pool, which are read at every scrape.
+func (m *Metrics) WatchPool(read func() PoolNumbers) {
+	gauge := func(state string, value func(PoolNumbers) int64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "kneo_db_pool_connections", Help: "Connections to the database by state.", ConstLabels: prometheus.Labels{"state": state},
+		}, func() float64 { return float64(value(read())) })
+	}
+	m.registry.MustRegister(
+		gauge("total", func(p PoolNumbers) int64 { return p.Total }), gauge("idle", func(p PoolNumbers) int64 { return p.Idle }),
+		gauge("in_use", func(p PoolNumbers) int64 { return p.InUse }), gauge("max", func(p PoolNumbers) int64 { return p.Most }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "kneo_db_pool_waits_total", Help: "How often a connection had to be waited for."},
+			func() float64 { return float64(read().Waits) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "kneo_db_pool_wait_seconds_total", Help: "Time spent waiting for a connection."},
+			func() float64 { return read().WaitTime.Seconds() }))
+}
+
+// queueNumbers sets the gauges that are read from the store.
+func (m *Metrics) queueNumbers(n QueueNumbers) {
+	m.queued.Set(float64(n.Queued))
+	m.running.Set(float64(n.Running))
+	m.oldest.Set(n.OldestQueued.Seconds())
+}
+
 // ContentType of the exposition.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -133,9 +188,7 @@ func (m *Metrics) Handler(read func(ctx context.Context) (QueueNumbers, error), 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := read(r.Context())
 		if err == nil {
-			m.queued.Set(float64(n.Queued))
-			m.running.Set(float64(n.Running))
-			m.oldest.Set(n.OldestQueued.Seconds())
+			m.queueNumbers(n)
 		}
 		var text []byte
 		if err == nil {

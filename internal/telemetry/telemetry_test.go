@@ -14,7 +14,7 @@ import (
 
 func TestLogHidesSecrets(t *testing.T) {
 	var out bytes.Buffer
-	log := NewLogger(&out, Level("INFO"))
+	log := NewLogger(&out, Level("INFO"), false)
 	log.With("password", "hunter2").WithGroup("g").Info("mail joe@example.org", "token", 12, "error", errors.New("Bearer abc.def-123"),
 		slog.Group("inner", "api_key", "k", "text", "password: hunter2"))
 	log.Debug("not shown")

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -25,24 +23,23 @@ type Tracing struct {
 	shutdown func(context.Context) error
 }
 
-// NewTracing returns a pipeline. When enabled, spans go to the OTLP exporter that the standard OTEL_* variables describe; the exporter connects
-// lazily, so an absent collector delays nothing.
+// NewTracing returns a pipeline. When enabled, spans go to the OTLP exporter that the standard OTEL_* variables describe.
 func NewTracing(ctx context.Context, enabled bool, version string) (*Tracing, error) {
 	t := &Tracing{
 		Provider:   noop.NewTracerProvider(),
 		Propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
 		shutdown:   func(context.Context) error { return nil },
 	}
-	if !enabled {
+	if !enabled || !exported(signalTraces) {
 		return t, nil
 	}
-	exporter, err := otlptracegrpc.New(ctx)
+	exporter, err := traceExporter(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: trace exporter: %w", err)
 	}
-	res, err := resource.New(ctx, resource.WithAttributes(serviceAttributes(version)...), resource.WithFromEnv(), resource.WithTelemetrySDK())
+	res, err := newResource(ctx, version)
 	if err != nil {
-		return nil, fmt.Errorf("telemetry: resource: %w", err)
+		return nil, err
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(res))
 	t.Provider, t.shutdown = provider, provider.Shutdown

@@ -234,6 +234,10 @@ func TestChaos(t *testing.T) {
 		}
 	})
 	model := replica.NewModel(t)
+	model.Answer = func(c replica.ModelCall) (string, int) {
+		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond) //nolint:gosec // a test
+		return c.Model + "(" + c.Input + ")", http.StatusOK
+	}
 	f := &fleet{t: t, dir: t.TempDir(), env: map[string]string{
 		"KNEO_SERV_DATABASE_URL": db.DSN("postgres"), "KNEO_SERV_WORKER_LEASE_SECONDS": "1", "KNEO_SERV_WORKER_CONCURRENCY": "4", "KNEO_SERV_QUEUE_MAX_ATTEMPTS": "0",
 		"KNEO_SERV_WORKER_IDLE_POLL_SECONDS": "0.2", "KNEO_SERV_SWEEP_SECONDS": "0.5", "KNEO_SERV_REQUEST_LOGS": "false", "HOUSE_KEY": "k", "KNEO_SERV_PROVIDER_RETRIES": "2",

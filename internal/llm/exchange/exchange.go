@@ -13,6 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/kneo-go/kneo/internal/llm"
 	"github.com/kneo-go/kneo/internal/redact"
 )
@@ -77,8 +80,12 @@ type transport struct{ base *http.Transport }
 // CloseIdleConnections is used by http.Client.
 func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. The provider gets the trace context of the call.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if trace.SpanContextFromContext(r.Context()).IsValid() {
+		r = r.Clone(r.Context())
+		propagation.TraceContext{}.Inject(r.Context(), propagation.HeaderCarrier(r.Header))
+	}
 	resp, err := t.base.RoundTrip(r)
 	if err != nil {
 		return nil, err
