@@ -43,7 +43,7 @@ func FullState(r *run.Run, frozen json.RawMessage, c *run.Checkpoint, trace json
 			out.key("metadata")
 			meta := open(out.buf)
 			creation(meta, r.Creation, frozen)
-			meta.members(m.value)
+			progress(meta, m.value, field(c.State, "visited_steps"), field(c.State, "visited_nodes"))
 			out.buf = meta.close()
 			return true
 		}

@@ -103,12 +103,39 @@ func Request(r *run.Run) json.RawMessage {
 func RunMetadata(r *run.Run, frozen, trace json.RawMessage) json.RawMessage {
 	o := open(make([]byte, 0, len(r.Creation)+len(frozen)+len(r.Progress)+len(trace)+64))
 	creation(o, r.Creation, frozen)
-	o.members(redact.JSON(r.Progress))
+	progress(o, redact.JSON(r.Progress), run.AppendStrings(nil, r.VisitedSteps), run.AppendStrings(nil, r.VisitedNodes))
 	if trace != nil {
 		o.key("trace")
 		o.buf = traceObject(o.buf, r.ID, trace)
 	}
 	return o.close()
+}
+
+// progress appends the members written while running. execution_context repeats the visited lists of the record, which are not stored twice.
+func progress(o *object, members, steps, nodes json.RawMessage) {
+	context := field(members, "execution_context")
+	if context == nil || field(context, "visited_steps") != nil {
+		o.members(members)
+		return
+	}
+	scan(members, func(m member) bool {
+		if m.key != "execution_context" {
+			o.raw(m.key, m.value, "null")
+			return true
+		}
+		o.key(m.key)
+		c := open(o.buf)
+		scan(context, func(n member) bool {
+			if n.key == "last_input_text" {
+				c.raw("visited_steps", steps, "[]")
+				c.raw("visited_nodes", nodes, "[]")
+			}
+			c.raw(n.key, n.value, "null")
+			return true
+		})
+		o.buf = c.close()
+		return true
+	})
 }
 
 // CreationMetadata renders the metadata of a run that was only created: the answer to an asynchronous create.

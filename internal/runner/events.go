@@ -180,6 +180,7 @@ func stepMetadata(e *engine.Event) json.RawMessage {
 	return append(out, '}')
 }
 
+// executionContext renders the execution_context object without its visited lists, which record adds from the row when it is read.
 func (l *leg) executionContext(e *engine.Event, kind string) json.RawMessage {
 	r := &l.row
 	out := make([]byte, 0, 256)
@@ -189,10 +190,6 @@ func (l *leg) executionContext(e *engine.Event, kind string) json.RawMessage {
 	out = run.AppendOptional(out, r.CurrentStepID)
 	out = append(out, `,"current_node_id":`...)
 	out = run.AppendOptional(out, r.CurrentNodeID)
-	out = append(out, `,"visited_steps":`...)
-	out = run.AppendStrings(out, r.VisitedSteps)
-	out = append(out, `,"visited_nodes":`...)
-	out = run.AppendStrings(out, r.VisitedNodes)
 	out = append(out, `,"last_input_text":`...)
 	out = run.AppendString(out, e.Input)
 	out = append(out, `,"last_output_text":`...)

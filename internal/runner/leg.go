@@ -12,6 +12,9 @@ import (
 	"github.com/kneo-go/kneo/internal/store"
 )
 
+// branchGrace is how long a finished branch waits for others before it is stored.
+const branchGrace = 250 * time.Microsecond
+
 // leg is one execution of a claimed run.
 type leg struct {
 	*Runner
@@ -220,16 +223,27 @@ func (l *leg) advance(ctx context.Context, actions []engine.Action) error {
 			return err
 		}
 	}
-	for { // results that arrived together share a commit
+	return l.gather()
+}
+
+// gather waits a moment for further branches, so that those which end together share a commit.
+func (l *leg) gather() error {
+	if len(l.flights) == 0 {
+		return nil
+	}
+	grace := time.NewTimer(branchGrace)
+	defer grace.Stop()
+	for len(l.flights) > 0 {
 		select {
 		case res := <-l.results:
 			if err := l.landed(res); err != nil {
 				return err
 			}
-		default:
+		case <-grace.C:
 			return nil
 		}
 	}
+	return nil
 }
 
 func (l *leg) landed(res engine.Result) error {
