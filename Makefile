@@ -16,7 +16,7 @@ LIMIT = timeout --kill-after=10s
 
 GOTOOL = mkdir -p $(BIN) && $(LIMIT) 600s go build -trimpath -o $@ -modfile=$<
 
-.PHONY: help tools generate docs check-generate lint format test test-python bench fuzz check build run conformance clean
+.PHONY: help tools generate docs check-generate lint format test test-python bench fuzz check build run serve conformance clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -83,7 +83,10 @@ build: ## Build the static binary .build/kneo
 	@mkdir -p $(OUT)
 	CGO_ENABLED=0 $(LIMIT) 600s go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT)/kneo ./cmd/kneo
 
-run: build ## Build and serve on 127.0.0.1:8000
+run: build ## Build, run an example on the embedded store, print its result
+	$(OUT)/kneo run examples/hello.yaml --input hello
+
+serve: build ## Build and serve on 127.0.0.1:8000
 	$(OUT)/kneo service serve
 
 conformance: build ## Run the conformance suite that lies beside the repository
