@@ -41,7 +41,7 @@ func Main(ctx context.Context, p Process) int {
 		return exitError
 	}
 	s := &shell{
-		Process: p, out: term.NewScreen(p.Out, term.Lookup(p.Env)), err: term.NewScreen(p.Err, term.Lookup(p.Env)), codec: wirejson.New(facts),
+		Process: p, out: term.NewScreen(p.Out, term.Lookup(p.Env)), err: term.NewScreen(p.Err, term.Lookup(p.Env)), codec: wirejson.New(facts), warned: map[string]bool{},
 	}
 	root := newRoot(s)
 	root.SetArgs(p.Args)

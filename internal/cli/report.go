@@ -200,11 +200,18 @@ func orWord(text, word string) string {
 	return text
 }
 
+// unreachable is the code of a service that does not answer.
+const unreachable problem.Code = "service_unreachable"
+
 // asProblem gives an error the form of an error body.
 func asProblem(err error) *problem.Error {
 	var c *client.Error
 	if errors.As(err, &c) && c.GRPCStatus() != nil {
-		return errmap.FromStatus(c.GRPCStatus())
+		p := errmap.FromStatus(c.GRPCStatus())
+		if c.Code == "" && c.GRPCStatus().Code() == codes.Unavailable {
+			p.Code = unreachable
+		}
+		return p
 	}
 	if p := problem.As(err); p != nil {
 		return p

@@ -87,7 +87,10 @@ func (s *shell) resolve(arg, environment string) (*project.Effective, error) {
 		return nil, err
 	}
 	for _, w := range e.Warnings {
-		s.err.Warn(w)
+		if !s.warned[w] {
+			s.err.Warn(w)
+		}
+		s.warned[w] = true
 	}
 	return e, nil
 }

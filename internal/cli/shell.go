@@ -24,6 +24,8 @@ type shell struct {
 	codec    *wirejson.Codec
 
 	loaded *project.Project
+	// warned are the warnings that were shown; each is shown once.
+	warned map[string]bool
 }
 
 // project returns the project of the working folder.

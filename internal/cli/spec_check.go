@@ -102,7 +102,8 @@ func nonNil(found spec.Diagnostics) spec.Diagnostics {
 
 // unreadable turns text that cannot be read into a finding, so that other files are still looked at.
 func unreadable(c checked, err error, several bool) (checked, error) {
-	if err == nil || !several {
+	var remote *remoteError
+	if err == nil || !several || errors.As(err, &remote) {
 		return c, err
 	}
 	found := spec.Diagnostics{{Code: spec.CodeSyntax, Severity: spec.SeverityError, Message: asProblem(err).Message}}
