@@ -1,0 +1,6 @@
+//go:build !race
+
+package crash
+
+// thorough adds second deaths to the matrix.
+const thorough = true
