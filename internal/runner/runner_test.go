@@ -360,3 +360,70 @@ func TestLiveEvents(t *testing.T) {
 		t.Errorf("text %q", text)
 	}
 }
+
+const twoPayers = `{"version":"v1","agent":{"name":"root"},
+ "tools":{"web_search":{"description":"d","implementation":"kit.tools.web_search","idempotent":false}},
+ "components":{"agents":{
+  "t":{"name":"t","strategy":"react","tools":{"include":["web_search"],"permissions":{"allow_network":false}}},
+  "u":{"name":"u","strategy":"react","tools":{"include":["web_search"],"permissions":{"allow_network":false}}}}},
+ "workflow":{"type":"concurrent","name":"w","participants":[{"id":"p","kind":"agent","ref":"t"},{"id":"q","kind":"agent","ref":"u"}]}}`
+
+// TestTwoGates kills the process inside two calls at once: the run waits for two answers, given one after the other.
+func TestTwoGates(t *testing.T) {
+	b := testkit.NewBench(t)
+	e := b.Executor(0)
+	ctx, cancel := context.WithCancel(context.Background())
+	entered := make(chan struct{}, 2)
+	b.Handlers.Hold = func(ctx context.Context, name, _ string) error {
+		if name != "web_search" {
+			return nil
+		}
+		entered <- struct{}{}
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	go func() {
+		<-entered
+		<-entered
+		e.Store.Kill()
+		cancel()
+	}()
+	c, err := e.Create(b.Compile(twoPayers), "workflow", "search x", run.ModeInline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := e.Execute(ctx, c, nil); out.Err == nil {
+		t.Fatalf("the process did not die: %s", out.Status)
+	}
+	b.Handlers.Hold = nil
+	if out := recovered(t, b); out.Status != run.Blocked {
+		t.Fatal(out.Status, out.Err)
+	}
+	seen := map[string]bool{}
+	for i, want := range []run.Status{run.Blocked, run.Completed} {
+		row := b.Row(c.Run.ID)
+		if seen[*row.ContinuationID] {
+			t.Fatal("the run points at an answered task")
+		}
+		tasks, err := b.Base.HumanTasks(context.Background(), store.TaskFilter{RunID: c.Run.ID, Limit: 5})
+		if err != nil || len(tasks) != 2-i {
+			t.Fatalf("%d tasks, %v", len(tasks), err)
+		}
+		seen[tasks[0].ID] = true
+		next := b.Executor(0)
+		result := "paid"
+		leg, err := next.Resume(c.Run.ID, engine.Decision{Decision: "provided", Content: &result})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := next.Execute(context.Background(), leg, nil); out.Status != want {
+			t.Fatalf("%s, %v", out.Status, out.Err)
+		}
+	}
+	if row := b.Row(c.Run.ID); *row.Output != "Final answer based on tool results: paid" || row.ContinuationID != nil {
+		t.Errorf("output %q", *row.Output)
+	}
+	if n := b.Handlers.Calls("web_search"); n != 2 {
+		t.Errorf("%d calls", n)
+	}
+}

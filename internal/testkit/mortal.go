@@ -32,6 +32,13 @@ func (m *Mortal) Dead() bool {
 	return m.dead
 }
 
+// Kill ends the process now.
+func (m *Mortal) Kill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dead = true
+}
+
 // Commits is how many commits landed.
 func (m *Mortal) Commits() int {
 	m.mu.Lock()
@@ -42,6 +49,9 @@ func (m *Mortal) Commits() int {
 // commit runs one write; the one that uses up the lifetime lands, but its caller never hears of it.
 func (m *Mortal) commit(write func() error) error {
 	if m.immortal {
+		if err := m.alive(); err != nil {
+			return err
+		}
 		err := write()
 		if err == nil {
 			m.mu.Lock()
