@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	kneov1 "github.com/kneo-go/kneo/gen/go/kneo/v1"
 	"github.com/kneo-go/kneo/client"
+	kneov1 "github.com/kneo-go/kneo/gen/go/kneo/v1"
 )
 
 // answer is one scripted answer of a fake service.

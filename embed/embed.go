@@ -83,7 +83,7 @@ func Open(ctx context.Context, o Options) (*Platform, error) {
 		return nil, fmt.Errorf("embed: %w", err)
 	}
 	if err := register(built.Handlers(), o.Handlers); err != nil {
-		built.Close()
+		built.Close() //nolint:contextcheck // closing outlives the caller's context
 		return nil, err
 	}
 	p := &Platform{client: client.New(built.Conn(), client.Options{APIKey: o.APIKey, Retry: client.NoRetry})}

@@ -130,7 +130,10 @@ type references struct {
 
 // builtinProviders are shown when the config names none.
 var builtinProviders = [][2]string{
-	{"openai", "OPENAI_API_KEY"}, {"openai-agents", "OPENAI_API_KEY"}, {"anthropic", "ANTHROPIC_API_KEY"}, {"google", "GOOGLE_API_KEY"},
+	{"openai", "OPENAI_API_KEY"},
+	{"openai-agents", "OPENAI_API_KEY"},
+	{"anthropic", "ANTHROPIC_API_KEY"},
+	{"google", "GOOGLE_API_KEY"},
 	{"google-adk", "GOOGLE_API_KEY"},
 }
 

@@ -68,8 +68,11 @@ func ruleWords(p *kneov1.EnvironmentPolicy) []string {
 		on   bool
 		name string
 	}{
-		{p.GetFailOnWarnings(), "fail_on_warnings"}, {p.GetRequireHumanReview(), "require_human_review"}, {p.GetRequireToolPermissions(), "require_tool_permissions"},
-		{p.GetDenyUnrestrictedTools(), "deny_unrestricted_tools"}, {p.GetRequireGuardrails(), "require_guardrails"},
+		{p.GetFailOnWarnings(), "fail_on_warnings"},
+		{p.GetRequireHumanReview(), "require_human_review"},
+		{p.GetRequireToolPermissions(), "require_tool_permissions"},
+		{p.GetDenyUnrestrictedTools(), "deny_unrestricted_tools"},
+		{p.GetRequireGuardrails(), "require_guardrails"},
 	} {
 		if r.on {
 			rules = append(rules, r.name)

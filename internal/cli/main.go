@@ -43,7 +43,7 @@ func Main(ctx context.Context, p Process) int {
 	s := &shell{
 		Process: p, out: term.NewScreen(p.Out, term.Lookup(p.Env)), err: term.NewScreen(p.Err, term.Lookup(p.Env)), codec: wirejson.New(facts), warned: map[string]bool{},
 	}
-	root := newRoot(s)
+	root := newRoot(s) //nolint:contextcheck // commands get the context when they run
 	root.SetArgs(p.Args)
 	root.SetIn(p.In)
 	root.SetOut(p.Out)

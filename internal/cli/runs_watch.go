@@ -78,8 +78,8 @@ func wait(ctx context.Context, c *connection, id string) (*kneov1.RunStatusRespo
 		if err != nil {
 			return nil, false, err
 		}
-		if out.GetSettled() || ctx.Err() != nil {
-			return out.GetRun(), out.GetSettled(), nil
+		if out.GetSettled() {
+			return out.GetRun(), true, nil
 		}
 		if end, ok := ctx.Deadline(); ok && time.Until(end) <= 0 {
 			return out.GetRun(), false, nil

@@ -57,8 +57,11 @@ func (s *shell) serviceSweep() *cobra.Command {
 			return s.value(sweepReport(report, dry))
 		}
 		rows := [][]string{
-			{"runs timed out", fmt.Sprint(report.TimedOut)}, {"tasks expired", fmt.Sprint(report.Expired)}, {"tasks continued", fmt.Sprint(report.Continued)},
-			{"tasks escalated", fmt.Sprint(report.Escalated)}, {"leases freed", fmt.Sprint(report.Recovered)},
+			{"runs timed out", fmt.Sprint(report.TimedOut)},
+			{"tasks expired", fmt.Sprint(report.Expired)},
+			{"tasks continued", fmt.Sprint(report.Continued)},
+			{"tasks escalated", fmt.Sprint(report.Escalated)},
+			{"leases freed", fmt.Sprint(report.Recovered)},
 		}
 		s.counted(append(rows, countRows("deleted: ", report.Pruned)...), dry)
 		return nil
