@@ -27,7 +27,9 @@ func newKeeper(owner string) *Keeper {
 	return &Keeper{owner: owner, held: map[string]holding{}}
 }
 
-func (k *Keeper) hold(f run.Fence, cancel context.CancelCauseFunc) (release func()) {
+// Hold keeps the lease of a claim until release is called; cancel is told when the run may not go on. A second Hold of the same claim replaces
+// the first.
+func (k *Keeper) Hold(f run.Fence, cancel context.CancelCauseFunc) (release func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.held[f.RunID] = holding{fence: f, cancel: cancel}
@@ -61,7 +63,7 @@ func (k *Keeper) Cancel(runID string, cause error) bool {
 	return ok
 }
 
-// Executing reports whether this process executes a leg of the run.
+// Executing reports whether this process holds a claim of the run.
 func (k *Keeper) Executing(runID string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -69,7 +71,7 @@ func (k *Keeper) Executing(runID string) bool {
 	return ok
 }
 
-// Held returns the fences of all executing legs.
+// Held returns the fences of all claims of this process.
 func (k *Keeper) Held() []run.Fence {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -80,10 +82,9 @@ func (k *Keeper) Held() []run.Fence {
 	return out
 }
 
-// Beat extends the leases of all executing legs and of those given besides, and stops what may not go on.
-func (k *Keeper) Beat(ctx context.Context, q store.Queue, lease time.Duration, besides []run.Fence) (store.Beat, error) {
-	held := append(k.Held(), besides...)
-	beat, err := q.Heartbeat(ctx, k.owner, lease, held)
+// Beat extends the leases of everything that is held, and stops what may not go on.
+func (k *Keeper) Beat(ctx context.Context, q store.Queue, lease time.Duration) (store.Beat, error) {
+	beat, err := q.Heartbeat(ctx, k.owner, lease, k.Held())
 	if err != nil {
 		return beat, err
 	}

@@ -143,7 +143,7 @@ func (r *Runner) Execute(ctx context.Context, c run.Claimed, quiet func()) Outco
 	}
 	ctx, cancel := context.WithCancelCause(traced(ctx, c.Run.TraceParent))
 	defer cancel(nil)
-	release := r.keeper.hold(c.Fence, cancel)
+	release := r.keeper.Hold(c.Fence, cancel)
 	defer release()
 	l := newLeg(r, c, cancel, quiet)
 	defer l.stop()

@@ -55,10 +55,16 @@ type Pool struct {
 
 	mu      sync.Mutex
 	busy    int
-	waiting map[string]run.Fence
+	waiting map[string]waiting
 	since   time.Time
 	// took is how long a run occupies a slot, recent ones counting most.
 	took time.Duration
+}
+
+// waiting is a claim without a slot yet, and what ends the keeping of its lease.
+type waiting struct {
+	fence   run.Fence
+	release func()
 }
 
 // New returns a pool; Run starts it.
@@ -74,7 +80,7 @@ func New(s store.Store, r *runner.Runner, o Options) *Pool {
 	}
 	return &Pool{
 		Options: o, store: s, runner: r, ready: make(chan run.Claimed, claimAhead+max(o.Concurrency, 1)), freed: make(chan struct{}, 1),
-		ending: make(chan struct{}, behind), waiting: map[string]run.Fence{}, took: aheadTime + 1,
+		ending: make(chan struct{}, behind), waiting: map[string]waiting{}, took: aheadTime + 1,
 	}
 }
 
@@ -157,17 +163,28 @@ func (p *Pool) room() int {
 	return free + ahead
 }
 
+// admit queues claims for the slots. Their leases are kept meanwhile, and a run that may not go on is forgotten.
 func (p *Pool) admit(claimed []run.Claimed) {
 	p.mu.Lock()
 	if len(p.waiting) == 0 {
 		p.since = time.Now()
 	}
 	for _, c := range claimed {
-		p.waiting[c.Run.ID] = c.Fence
+		p.waiting[c.Run.ID] = waiting{c.Fence, p.runner.Keeper().Hold(c.Fence, func(error) { p.forget(c.Fence) })}
 	}
 	p.mu.Unlock()
 	for _, c := range claimed {
 		p.ready <- c
+	}
+}
+
+// forget drops a claim that waits for a slot; its turn passes without being executed.
+func (p *Pool) forget(f run.Fence) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w, ok := p.waiting[f.RunID]; ok && w.fence == f {
+		w.release()
+		delete(p.waiting, f.RunID)
 	}
 }
 
@@ -189,7 +206,11 @@ func (p *Pool) giveBack(ctx context.Context) {
 	for {
 		select {
 		case c := <-p.ready:
-			p.started(c)
+			release := p.started(c)
+			if release == nil {
+				continue
+			}
+			release()
 			if err := p.store.ReleaseRun(ctx, c.Fence); err != nil && !errors.Is(err, store.ErrLeaseLost) {
 				p.Log.WarnContext(ctx, "claim could not be given back", "run_id", c.Run.ID, "error", err)
 			}
@@ -199,11 +220,17 @@ func (p *Pool) giveBack(ctx context.Context) {
 	}
 }
 
-func (p *Pool) started(c run.Claimed) {
+// started takes a claim off the waiting ones; nil means that it was forgotten. The release ends the keeping of its lease.
+func (p *Pool) started(c run.Claimed) (release func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.waiting, c.Run.ID)
 	p.since = time.Now()
+	w, ok := p.waiting[c.Run.ID]
+	if !ok || w.fence != c.Fence {
+		return nil
+	}
+	delete(p.waiting, c.Run.ID)
+	return w.release
 }
 
 // slot executes one run after another. It takes the next one while the last write of the one before is on its way.
@@ -223,15 +250,19 @@ func (p *Pool) slot(ctx, legs context.Context) {
 }
 
 func (p *Pool) execute(legs context.Context, c run.Claimed) {
+	release := p.started(c)
+	if release == nil {
+		return
+	}
 	p.mu.Lock()
 	p.busy++
 	p.mu.Unlock()
-	p.started(c)
 	p.ending <- struct{}{}
 	quiet := make(chan struct{})
 	begun := time.Now()
 	p.running.Go(func() {
 		defer func() { <-p.ending }()
+		defer release()
 		var once sync.Once
 		done := func() { once.Do(func() { close(quiet) }) }
 		defer done()
@@ -275,20 +306,10 @@ func (p *Pool) beat(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if _, err := p.runner.Keeper().Beat(ctx, p.store, p.Lease, p.claimed()); err != nil && ctx.Err() == nil {
+		if _, err := p.runner.Keeper().Beat(ctx, p.store, p.Lease); err != nil && ctx.Err() == nil {
 			p.Log.WarnContext(ctx, "leases could not be extended", "error", err)
 		}
 	}
-}
-
-func (p *Pool) claimed() []run.Fence {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := make([]run.Fence, 0, len(p.waiting))
-	for _, f := range p.waiting {
-		out = append(out, f)
-	}
-	return out
 }
 
 // drain gives back what waits, lets executing runs finish for a while, then stops them.

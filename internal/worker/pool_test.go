@@ -238,6 +238,49 @@ func TestCancelReachesTheHandler(t *testing.T) {
 	}
 }
 
+// TestCancelledWhileItWaits cancels a run that is claimed ahead, behind one that holds the only slot: its turn passes.
+func TestCancelledWhileItWaits(t *testing.T) {
+	b := testkit.NewBench(t)
+	e := b.Executor(0)
+	snapshot := b.Compile(oneFunction)
+	entered, gate := make(chan struct{}, 10), make(chan struct{})
+	b.Handlers.Hold = func(_ context.Context, _, input string) error {
+		if input == "hold" {
+			entered <- struct{}{}
+			<-gate
+		}
+		return nil
+	}
+	create := func(input string) string {
+		c, err := e.Create(snapshot, "workflow", input, run.ModeQueued)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Run.ID
+	}
+	first, second := create("quick"), create("hold")
+	waits := create("waits")
+	stop := serve(t, b, e, worker.Options{Concurrency: 1, Lease: time.Minute, DrainTimeout: time.Second})
+	defer stop()
+	await(t, b, first, run.Completed)
+	<-entered
+	r := b.Row(waits)
+	r.Status = run.Cancelled
+	if _, changed, err := b.Base.CancelRun(context.Background(), r.ID, store.Progress{Run: &r}); err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	close(gate)
+	await(t, b, second, run.Completed)
+	last := create("last")
+	await(t, b, last, run.Completed)
+	if n := b.Handlers.Calls("upper"); n != 3 {
+		t.Errorf("%d calls: the cancelled run was executed", n)
+	}
+	if r := b.Row(waits); r.Status != run.Cancelled {
+		t.Errorf("status %s", r.Status)
+	}
+}
+
 // BenchmarkDrain measures one-agent runs per second with one slot on a durable SQLite file.
 func BenchmarkDrain(bb *testing.B) {
 	s, err := sqlite.New(context.Background(), sqlite.Options{Path: filepath.Join(bb.TempDir(), "runs.sqlite")})
