@@ -323,13 +323,13 @@ func (m machine) stepEvent(f *Frame, a *Active, kind EventKind, output string, f
 		if m.s.Closed == nil {
 			m.s.Closed = map[string]bool{}
 		}
-		m.s.Closed[CounterKey(a.Step, e.Node)] = true
+		m.s.Closed[counterKey(a.Step, e.Node)] = true
 	}
 	m.s.emit(e)
 }
 
-// CounterKey is the key of an iteration counter: "<step>|" or "|<node>".
-func CounterKey(id string, node bool) string {
+// counterKey is the key of an iteration counter: "<step>|" or "|<node>".
+func counterKey(id string, node bool) string {
 	if node {
 		return "|" + id
 	}
@@ -340,7 +340,7 @@ func (m machine) count(id string, node bool) int64 {
 	if m.s.Counts == nil {
 		m.s.Counts = map[string]int64{}
 	}
-	k := CounterKey(id, node)
+	k := counterKey(id, node)
 	m.s.Counts[k]++
 	return m.s.Counts[k]
 }

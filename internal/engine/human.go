@@ -12,8 +12,8 @@ const (
 	AskStop     = "stop"
 )
 
-// AskAnswer reads the answer of a person about a cut-off call: whether it happened and with which result, whether to repeat it, or to stop.
-func AskAnswer(d *Decision) (answer, result string) {
+// askAnswer reads the answer of a person about a cut-off call: whether it happened and with which result, whether to repeat it, or to stop.
+func askAnswer(d *Decision) (answer, result string) {
 	content := ""
 	if d.Content != nil {
 		content = *d.Content
@@ -41,7 +41,7 @@ func (m machine) decide(chain []link, d *Decision) {
 	if a.Phase == PhaseAsk {
 		m.s.Leg++
 		m.resumed(chain, a, taskID, a.Input)
-		if answer, _ := AskAnswer(d); answer == AskStop {
+		if answer, _ := askAnswer(d); answer == AskStop {
 			m.failed(chain, &Failure{
 				Type: run.FailTool, Abort: true, Message: "A call of tool '" + a.Ask.Name + "' was cut off and a person decided to stop.",
 			})
@@ -53,7 +53,7 @@ func (m machine) decide(chain []link, d *Decision) {
 	step, _ := m.step(f, a.Target)
 	h := m.p.Humans[step.Ref]
 	m.newLeg()
-	output := DecisionText(d, a.Input)
+	output := decisionText(d, a.Input)
 	if d.Decision == "rejected" && h != nil && h.OnReject == "fail" {
 		m.resumed(chain, a, taskID, output)
 		m.failed(chain, &Failure{Type: run.FailHumanRejected, Abort: true, Message: output})
@@ -72,8 +72,8 @@ func (m machine) decide(chain []link, d *Decision) {
 	m.settle(chain)
 }
 
-// DecisionText is the text that a decision passes on, given the reviewed text.
-func DecisionText(d *Decision, reviewed string) string {
+// decisionText is the text that a decision passes on, given the reviewed text.
+func decisionText(d *Decision, reviewed string) string {
 	content := ""
 	if d.Content != nil {
 		content = *d.Content

@@ -187,7 +187,7 @@ func replay(p *plan.Plan, s *State, e run.Entry, out *Rebuilt) (flushed bool, er
 		out.HumanKey, out.Unattended = e.Key, unattended(d.Decision)
 		if chain := find(s.Root, nil, d.Gate); chain != nil {
 			if a := chain[len(chain)-1].a; a.Phase == PhaseAsk && d.Decision != nil {
-				answer, result := AskAnswer(d.Decision)
+				answer, result := askAnswer(d.Decision)
 				out.Answers = append(out.Answers, Answer{a.Ask.CallKey, answer, result})
 			}
 		}
@@ -220,7 +220,7 @@ func (s *State) Unclosed() []string {
 	var out []string
 	seen := map[string]bool{}
 	for _, id := range s.Root.Visited {
-		if !s.Closed[CounterKey(id, s.Root.Kind == plan.Graph)] && !seen[id] {
+		if !s.Closed[counterKey(id, s.Root.Kind == plan.Graph)] && !seen[id] {
 			seen[id] = true
 			out = append(out, id)
 		}

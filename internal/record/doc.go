@@ -249,13 +249,6 @@ func elements(v []byte, fn func(e []byte)) {
 	}
 }
 
-// Elements splits a JSON array into its elements, which alias v.
-func Elements(v []byte) []json.RawMessage {
-	var out []json.RawMessage
-	elements(v, func(e []byte) { out = append(out, e) })
-	return out
-}
-
 // Field returns the raw value of a top-level key of an object, or nil.
 func Field(v []byte, key string) json.RawMessage { return field(v, key) }
 

@@ -63,14 +63,6 @@ func (k *Keeper) Cancel(runID string, cause error) bool {
 	return ok
 }
 
-// Executing reports whether this process holds a claim of the run.
-func (k *Keeper) Executing(runID string) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	_, ok := k.held[runID]
-	return ok
-}
-
 // Held returns the fences of all claims of this process.
 func (k *Keeper) Held() []run.Fence {
 	k.mu.Lock()

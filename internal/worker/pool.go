@@ -84,13 +84,6 @@ func New(s store.Store, r *runner.Runner, o Options) *Pool {
 	}
 }
 
-// Busy is how many queued runs execute now.
-func (p *Pool) Busy() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.busy
-}
-
 // Run works until the context ends, then drains: executing runs may finish for DrainTimeout, then they are given back. It returns when
 // nothing executes any more.
 func (p *Pool) Run(ctx context.Context) error {
