@@ -31,8 +31,24 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
 }
 
-// providers are the wire formats; openai is the one that others are compared with.
-var providers = []string{"openai", "anthropic", "google", "ollama"}
+// wires are the wire formats, whole and streamed; the first one is what others are compared with.
+var wires = []wire{
+	{"openai", false}, {"anthropic", false}, {"google", false}, {"ollama", false},
+	{"openai", true}, {"anthropic", true}, {"google", true}, {"ollama", true},
+}
+
+type wire struct {
+	provider string
+	stream   bool
+}
+
+// String names the wire in test names.
+func (w wire) String() string {
+	if w.stream {
+		return w.provider + " streamed"
+	}
+	return w.provider
+}
 
 // turn is one answer of the model.
 type turn struct {
@@ -143,26 +159,26 @@ func TestSameRunOnEveryProvider(t *testing.T) {
 	if len(scenarios) < 60 {
 		t.Errorf("only %d scenarios", len(scenarios))
 	}
-	results := make([]map[string]seen, len(providers))
+	results := make([]map[string]seen, len(wires))
 	t.Run("play", func(t *testing.T) {
-		for i, provider := range providers {
+		for i, w := range wires {
 			results[i] = map[string]seen{}
-			t.Run(provider, func(t *testing.T) {
+			t.Run(w.String(), func(t *testing.T) {
 				t.Parallel()
-				playAll(t, provider, results[i])
+				playAll(t, w, results[i])
 			})
 		}
 	})
-	for i, provider := range providers[1:] {
+	for i, w := range wires[1:] {
 		for name, first := range results[0] {
 			if d := cmp.Diff(first, results[i+1][name]); d != "" {
-				t.Errorf("%s: %s differs from %s: %s", name, provider, providers[0], d)
+				t.Errorf("%s: %s differs from %s: %s", name, w, wires[0], d)
 			}
 		}
 	}
 }
 
-func playAll(t *testing.T, provider string, results map[string]seen) {
+func playAll(t *testing.T, w wire, results map[string]seen) {
 	t.Helper()
 	db, err := sqlite.New(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "runs.sqlite"), Normal: true})
 	if err != nil {
@@ -176,7 +192,8 @@ func playAll(t *testing.T, provider string, results map[string]seen) {
 	for _, s := range load(t) {
 		t.Run(s.Name, func(t *testing.T) {
 			b := testkit.NewBenchOn(t, db)
-			results[s.Name] = play(t, b, provider, &s)
+			b.Watched = w.stream
+			results[s.Name] = play(t, b, w.provider, &s)
 		})
 	}
 }
