@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -205,18 +206,20 @@ func (s *server) cpu() (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
-// stored is the size of the SQLite files of the server in bytes.
-func (s *server) stored() (int64, error) {
-	var total int64
-	err := filepath.WalkDir(s.dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || !strings.Contains(entry.Name(), ".db") {
-			return err
-		}
-		info, err := entry.Info()
-		if err == nil {
-			total += info.Size()
-		}
-		return err
-	})
-	return total, err
+// stored is the size of the SQLite database of the server in bytes, 0 when it has none. Its log counts for what it will add to the file.
+func (s *server) stored(ctx context.Context) (size int64, err error) {
+	if s.kind.database != nil {
+		return 0, nil
+	}
+	found, err := filepath.Glob(filepath.Join(s.dir, ".kneo", "*.db"))
+	if err != nil || len(found) != 1 {
+		return 0, fmt.Errorf("one database expected in %s, found %v (%w)", s.dir, found, err)
+	}
+	db, err := sql.Open("sqlite", "file:"+found[0]+"?mode=ro")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	err = db.QueryRowContext(ctx, "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()").Scan(&size)
+	return size, err
 }

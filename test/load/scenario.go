@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -196,7 +197,7 @@ func queuedRuns(ctx context.Context, b *bench) (out []float64, err error) {
 		if err != nil {
 			return err
 		}
-		size, err := s.stored()
+		size, err := s.stored(ctx)
 		if err != nil {
 			return err
 		}
@@ -215,7 +216,7 @@ func queuedRuns(ctx context.Context, b *bench) (out []float64, err error) {
 		if err != nil {
 			return err
 		}
-		grown, err := s.stored()
+		grown, err := s.stored(ctx)
 		if err != nil {
 			return err
 		}
@@ -224,10 +225,18 @@ func queuedRuns(ctx context.Context, b *bench) (out []float64, err error) {
 				return err
 			}
 		}
-		out = []float64{accepted.PerSecond(), accepted.Quantile(99), drained, (used - cpu).Seconds() * 1000 / float64(n), float64(grown-size) / 1000 / float64(n)}
+		out = []float64{accepted.PerSecond(), accepted.Quantile(99), drained, (used - cpu).Seconds() * 1000 / float64(n), perRun(grown-size, n)}
 		return nil
 	})
 	return out, err
+}
+
+// perRun is a number of bytes per run in kB, NaN when nothing was counted.
+func perRun(bytes int64, n int) float64 {
+	if bytes == 0 {
+		return math.NaN()
+	}
+	return float64(bytes) / 1000 / float64(n)
 }
 
 // backlog keeps the worker busy until n runs are queued and returns how many per second it then ends.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strconv"
@@ -131,7 +132,7 @@ func (c *connection) answer() (int, error) {
 		}
 	case length > 0:
 		_, err = io.CopyN(&c.body, c.in, length)
-	case length < 0:
+	case length < 0 && status != http.StatusNoContent:
 		last = true
 		_, err = c.body.ReadFrom(c.in)
 	}
