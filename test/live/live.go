@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -159,7 +158,7 @@ func (s *Service) OK(method, path string, body any, header ...string) Object {
 // Trace lists a run's trace events.
 func (s *Service) Trace(runID string) []Object {
 	s.t.Helper()
-	return Objects(s.OK(http.MethodGet, "/v1/runs/"+runID+"/trace", nil)["trace_events"])
+	return Objects(s.OK(http.MethodGet, "/v1/runs/"+runID+"/trace", nil)["events"])
 }
 
 // Settle waits until a run has ended or paused and returns it.
@@ -199,15 +198,6 @@ func Objects(v any) []Object {
 func Text(o Object, name string) string {
 	text, _ := o[name].(string)
 	return text
-}
-
-// Types lists the member type of objects, joined by blanks.
-func Types(list []Object) string {
-	names := make([]string, len(list))
-	for i, o := range list {
-		names[i] = Text(o, "type")
-	}
-	return strings.Join(names, " ")
 }
 
 // buffer is a log that may be read while it is written.
