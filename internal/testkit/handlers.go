@@ -18,7 +18,8 @@ import (
 // idempotency key, so that a test can tell repetitions from calls.
 //
 // Functions: upper, bracket, identity, fail (always fails), flaky (fails the first time), slow (waits for its context), classify.
-// Tools: web_search ("hit for <query>"), broken (fails). Retriever: notes ("<top_k> notes on <text>").
+// Tools: web_search ("hit for <query>"), broken (fails). Retriever: notes ("<top_k> notes on <text>"). Guardrail:
+// noleak (refuses texts with "leak", offers "(revised)").
 type Handlers struct {
 	mu sync.Mutex
 	// calls counts by name; keys counts by idempotency key.
@@ -124,6 +125,15 @@ func (h *Handlers) Call(ctx context.Context, _ handler.Kind, name string, input 
 			return nil, handler.NewError(handler.CodeInvalidInput, "bad arguments")
 		}
 		return json.Marshal("hit for " + args.Query)
+	case "noleak":
+		var text string
+		if err := json.Unmarshal(input, &text); err != nil {
+			return nil, handler.NewError(handler.CodeInvalidInput, "no text")
+		}
+		if !strings.Contains(text, "leak") {
+			return json.RawMessage("true"), nil
+		}
+		return json.RawMessage(`{"passed":false,"reason":"it leaks","revised_text":"(revised)"}`), nil
 	case "notes":
 		var asked struct {
 			Text string `json:"text"`

@@ -90,7 +90,7 @@ func LoadScenarios(t testing.TB, dir string) []Scenario {
 	return all
 }
 
-// specText is the spec with the standard components: functions upper, bracket, identity, classify, flaky, slow, fail and notes, and agents a, b, c.
+// specText is the spec with the standard components: functions upper, bracket, identity, classify, flaky, slow, fail, notes and noleak, and agents a, b, c.
 func (s *Scenario) specText(t testing.TB) string {
 	t.Helper()
 	var doc map[string]any
@@ -117,7 +117,7 @@ func (s *Scenario) specText(t testing.TB) string {
 		}
 	}
 	functions := map[string]any{}
-	for _, n := range []string{"upper", "bracket", "identity", "classify", "flaky", "slow", "fail", "notes"} {
+	for _, n := range []string{"upper", "bracket", "identity", "classify", "flaky", "slow", "fail", "notes", "noleak"} {
 		functions[n] = map[string]any{"implementation": "kit.functions." + n}
 	}
 	components["agents"], components["functions"] = agents, functions
