@@ -14,9 +14,11 @@ RACE := $(if $(shell command -v gcc),-race)
 CGO_FOR_TESTS := $(if $(RACE),1,0)
 LIMIT = timeout --kill-after=10s
 
+comma := ,
+
 GOTOOL = mkdir -p $(BIN) && $(LIMIT) 600s go build -trimpath -o $@ -modfile=$<
 
-.PHONY: help tools generate docs check-generate lint format test test-python bench fuzz check build run serve conformance clean
+.PHONY: help tools generate docs check-generate lint format test test-python bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build run serve conformance clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -73,6 +75,22 @@ test: $(BIN)/gotestsum test-python ## Run all tests, with the race detector wher
 
 bench: ## Run the benchmarks once each
 	$(LIMIT) 900s go test -run '^$$' -bench . -benchmem -benchtime 200ms -timeout 14m $(PACKAGES)
+
+bench-compare: ## Measure this build on both stores against REFERENCE (a kneo program of the reference) and BEFORE (another build), where given
+	@mkdir -p $(OUT)
+	CGO_ENABLED=0 $(LIMIT) 600s go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT)/kneo ./cmd/kneo
+	$(LIMIT) 600s go build -o $(OUT)/load ./test/load
+	$(LIMIT) 7200s $(OUT)/load compare -kneo $(OUT)/kneo $(if $(REFERENCE),-reference $(REFERENCE)) $(if $(BEFORE),-before $(BEFORE)) -postgres \
+		-rounds $(or $(ROUNDS),3) $(if $(ONLY),-only $(ONLY)) -out $(OUT)/compare.md
+
+bench-growth: ## Measure how costs grow with stored runs, up to SIZES, on both stores
+	@mkdir -p $(OUT)
+	$(LIMIT) 600s go build -o $(OUT)/growth ./test/growth
+	$(LIMIT) 3600s $(OUT)/growth -store sqlite -sizes $(or $(SIZES),1000$(comma)10000$(comma)100000$(comma)1000000) | tee $(OUT)/growth-sqlite.md
+	$(LIMIT) 3600s $(OUT)/growth -store postgres -sizes $(or $(SIZES),1000$(comma)10000$(comma)100000$(comma)1000000) | tee $(OUT)/growth-postgres.md
+
+bench-guard: ## Fail when a key path allocates more than the base commit's build does (BASE, by default the commit before)
+	$(LIMIT) 900s test/guard/run $(BASE)
 
 fuzz: ## Run every fuzz test for a few seconds
 	$(LIMIT) 600s tools/fuzz 5s
