@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -56,11 +55,7 @@ func (s *shell) drawGraph(f *graphFlags, p draw.Picture, o draw.Options) error {
 func picture(name *string, start *string, nodes []*kneov1.GraphNode, edges []*kneov1.GraphEdge) draw.Picture {
 	p := draw.Picture{Title: deref(name)}
 	for _, n := range nodes {
-		label := n.GetName()
-		if kind := n.GetKind(); kind != "" {
-			label = fmt.Sprintf("%s (%s)", label, kind)
-		}
-		p.Nodes = append(p.Nodes, draw.Node{ID: n.GetId(), Label: label, Kind: n.GetKind()})
+		p.Nodes = append(p.Nodes, draw.Node{ID: n.GetId(), Label: n.GetName(), Kind: n.GetKind()})
 		if to := n.GetFallbackNode(); to != "" {
 			p.Edges = append(p.Edges, draw.Edge{From: n.GetId(), To: to, Label: "fallback", Dashed: true})
 		}

@@ -16,22 +16,26 @@ import (
 // page is one generated file.
 type page struct {
 	path string
-	text func() (string, error)
+	text func(root string) (string, error)
 }
 
 var pages = []page{
-	{"docs/user/cli.md", func() (string, error) { return commands(cli.NewCommand()), nil }},
+	{"docs/user/cli.md", func(string) (string, error) { return commands(cli.NewCommand()), nil }},
 	{"docs/user/api.md", api},
-	{"docs/user/spec-reference.md", func() (string, error) { return spec.Reference(), nil }},
-	{"docs/operators/settings.md", func() (string, error) { return config.Markdown(), nil }},
+	{"docs/user/spec-reference.md", func(string) (string, error) { return spec.Reference(), nil }},
+	{"docs/operators/settings.md", func(string) (string, error) { return config.Markdown(), nil }},
 }
 
-func api() (string, error) {
+func api(root string) (string, error) {
 	facts, err := contract.Load()
 	if err != nil {
 		return "", err
 	}
-	return routes(facts), nil
+	said, err := comments(root)
+	if err != nil {
+		return "", err
+	}
+	return routes(facts, said), nil
 }
 
 func main() {
@@ -49,7 +53,7 @@ const (
 // write writes all pages below a folder.
 func write(root string) error {
 	for _, p := range pages {
-		text, err := p.text()
+		text, err := p.text(root)
 		if err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 
 func TestPagesAreUpToDate(t *testing.T) {
 	for _, p := range pages {
-		want, err := p.text()
+		want, err := p.text(filepath.Join("..", ".."))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,18 +31,55 @@ in ` + "`api/kneo/v1/error.proto`" + `.
 const eventsRoute = "`GET /v1/runs/{run_id}/events` (server-sent events)"
 
 // routes renders all methods.
-func routes(facts *contract.Contract) string {
+func routes(facts *contract.Contract, said map[string]string) string {
 	var b strings.Builder
 	b.WriteString(routesHead)
 	for _, m := range facts.Methods() {
 		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | %s | %s |\n", name(m), anchor(name(m)), rest(m), scope(m), mark(m.IdempotencyScope), mark(m.AuditEvent))
 	}
 	for _, m := range facts.Methods() {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n", name(m), paragraph(m))
-		fields(&b, facts, "Request", m.Input)
-		fields(&b, facts, "Answer", m.Output)
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n", name(m), said[name(m)], paragraph(m))
+		fields(&b, facts, said, "Request", m.Input)
+		fields(&b, facts, said, "Answer", m.Output)
+	}
+	b.WriteString("\n## Messages\n\nMessages that others contain.\n")
+	for _, d := range parts(facts) {
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n", d.Name(), said[string(d.Name())])
+		fields(&b, facts, said, "Fields of", d)
 	}
 	return b.String()
+}
+
+// parts lists the messages inside of requests and answers, each once, in the order in which they are met.
+func parts(facts *contract.Contract) []protoreflect.MessageDescriptor {
+	seen := map[protoreflect.FullName]bool{}
+	for _, m := range facts.Methods() {
+		seen[m.Input.FullName()], seen[m.Output.FullName()] = true, true
+	}
+	var out []protoreflect.MessageDescriptor
+	var visit func(d protoreflect.MessageDescriptor)
+	visit = func(d protoreflect.MessageDescriptor) {
+		for i := range d.Fields().Len() {
+			f := d.Fields().Get(i)
+			if f.IsMap() {
+				f = f.MapValue()
+			}
+			inner := f.Message()
+			if inner == nil || inner.Name() == "JsonObject" || inner.Name() == "JsonValue" {
+				continue
+			}
+			if !seen[inner.FullName()] {
+				seen[inner.FullName()] = true
+				out = append(out, inner)
+				visit(inner)
+			}
+		}
+	}
+	for _, m := range facts.Methods() {
+		visit(m.Input)
+		visit(m.Output)
+	}
+	return out
 }
 
 func name(m *contract.Method) string { return m.Service + "." + m.Name }
@@ -89,14 +126,14 @@ func paragraph(m *contract.Method) string {
 	return text + ", REST " + rest(m) + "."
 }
 
-func fields(b *strings.Builder, facts *contract.Contract, title string, d protoreflect.MessageDescriptor) {
+func fields(b *strings.Builder, facts *contract.Contract, said map[string]string, title string, d protoreflect.MessageDescriptor) {
 	if d.Fields().Len() == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n%s `%s`:\n\n| Field | Type | Rules |\n| --- | --- | --- |\n", title, d.Name())
+	fmt.Fprintf(b, "\n%s `%s`:\n\n| Field | Type | Rules | Meaning |\n| --- | --- | --- | --- |\n", title, d.Name())
 	for i := range d.Fields().Len() {
 		f := d.Fields().Get(i)
-		fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.Name(), kind(f), rules(facts.Rules(f)))
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Name(), kind(f), rules(facts.Rules(f)), strings.ReplaceAll(said[string(d.Name())+"."+string(f.Name())], "|", "\\|"))
 	}
 }
 
