@@ -18,7 +18,7 @@ comma := ,
 
 GOTOOL = mkdir -p $(BIN) && $(LIMIT) 600s go build -trimpath -o $@ -modfile=$<
 
-.PHONY: help tools generate docs check-generate lint format test test-python bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build run serve conformance clean
+.PHONY: help tools generate docs check-generate lint format test test-python bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build run serve conformance chaos soak licenses sbom reproducible clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -109,6 +109,23 @@ serve: build ## Build and serve on 127.0.0.1:8000
 
 conformance: build ## Run the conformance suite that lies beside the repository
 	$(LIMIT) 1500s test/conformance/run
+
+chaos: ## Disturb three processes and their database for ten minutes under 2,000 runs
+	KNEO_CHAOS_RUNS=2000 KNEO_CHAOS_SECONDS=600 $(LIMIT) 1500s go test ./test/chaos -run Chaos -count=1 -v -timeout 24m
+
+soak: ## Load one process at 70 % of its capacity for 20 minutes; figures in .build/soak.txt
+	@mkdir -p $(OUT)
+	KNEO_SOAK_SECONDS=$${KNEO_SOAK_SECONDS:-1200} KNEO_SOAK_OUT=$(OUT)/soak.txt $(LIMIT) 1500s go test ./test/chaos -run Soak -count=1 -v -timeout 24m
+
+licenses: ## List all dependencies with their licences; fails on one that is not allowed
+	$(LIMIT) 300s go run ./tools/licenses
+
+sbom: ## Write .build/kneo.cdx.json, the bill of materials in CycloneDX
+	@mkdir -p $(OUT)
+	$(LIMIT) 300s go run ./tools/licenses -sbom -version $(VERSION) > $(OUT)/kneo.cdx.json
+
+reproducible: ## Build the committed state twice and compare the bytes
+	$(LIMIT) 900s tools/reproducible
 
 clean: ## Remove build results
 	rm -rf $(OUT)

@@ -136,7 +136,11 @@ func (a *App) build(ctx context.Context) error {
 	if err := a.buildServices(); err != nil {
 		return err
 	}
-	return a.buildTransport(keys) //nolint:contextcheck // streams have contexts of their own
+	if err := a.buildTransport(keys); err != nil { //nolint:contextcheck // streams have contexts of their own
+		return err
+	}
+	a.exported, err = telemetry.NewMetricExport(ctx, a.cfg.Observe.OTel, a.o.Version, a.metrics, a.queueNumbers)
+	return err
 }
 
 // requireSecrets refuses a start without the keys of the providers that readiness names, where the deployment wants that.

@@ -89,7 +89,21 @@ func RestorePostgres(ctx context.Context, dump, dsn string, overwrite bool) (r R
 		return r, err
 	}
 	_, err = tool(ctx, env, "pg_restore", "--dbname="+database(env), "--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error", dump)
-	return r, err
+	if err != nil {
+		return r, err
+	}
+	return r, forget(ctx, dsn)
+}
+
+// forget removes the processes that were alive when the dump was made: they do not use this database, and their leases are free.
+func forget(ctx context.Context, dsn string) (err error) {
+	conn, err := postgres.Inspect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
+	_, err = conn.Exec(ctx, "UPDATE owners SET beat_at = '-infinity'")
+	return err
 }
 
 // noService refuses while a process of the service is alive on the database.

@@ -130,15 +130,27 @@ func (s *Server) Restart(ctx context.Context, immediate bool) error {
 	if immediate {
 		signal = syscall.SIGQUIT
 	}
+	if err := s.halt(ctx, signal); err != nil {
+		return err
+	}
+	return s.again(ctx)
+}
+
+// Stop stops the server; what it returns starts it again on the same data.
+func (s *Server) Stop(ctx context.Context) (start func(context.Context) error, err error) {
+	return s.again, s.halt(ctx, os.Interrupt)
+}
+
+func (s *Server) halt(ctx context.Context, signal os.Signal) error {
 	if err := s.cmd.Process.Signal(signal); err != nil {
 		return err
 	}
 	select {
 	case <-s.exited:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return s.again(ctx)
 }
 
 // run keeps the thread that started the server: the kernel stops the server when that thread ends.
