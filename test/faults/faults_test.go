@@ -68,7 +68,9 @@ func TestFaults(t *testing.T) {
 	s := live.Start(t, map[string]string{
 		"KNEO_SERV_PROVIDER_RETRY_BACKOFF_SECONDS": "0.01", "KNEO_SERV_HANDLER_TIMEOUT_SECONDS": "2", "KNEO_SERV_WORKER_CONCURRENCY": "8", "KNEO_SERV_MCP_CONNECT_TIMEOUT_SECONDS": "20",
 	})
-	clock := func(context.Context, json.RawMessage, handler.Meta) (json.RawMessage, error) { return json.RawMessage(`"noon"`), nil }
+	clock := func(context.Context, json.RawMessage, handler.Meta) (json.RawMessage, error) {
+		return json.RawMessage(`"noon"`), nil
+	}
 	for _, err := range []error{
 		s.Handlers().Register(handler.Definition{Name: "kit.clock", Kind: handler.Tool, Idempotent: true}, clock),
 		s.Handlers().Register(handler.Definition{Name: "kit.gate", Kind: handler.Function, Idempotent: true}, waitAtGate),
@@ -244,7 +246,9 @@ var providerFaults = []fault{
 	{"wrong key", onProvider("google", nil, llmtest.Turn{Status: 401, Code: "UNAUTHENTICATED", Message: "bad key"})},
 	{"redirect", onProvider("openai", nil, llmtest.Turn{Status: 307, Message: "x", Header: map[string]string{"Location": "http://127.0.0.1:1/"}})},
 	{"no answer", onProvider("openai", live.Object{"timeout_seconds": 1}, llmtest.Turn{Text: "late", Hold: never})},
-	{"nobody listens", func(_ *testing.T, s *live.Service) (int, live.Object) { return runAgent(s, agentSpec("http://127.0.0.1:1", nil, nil)) }},
+	{"nobody listens", func(_ *testing.T, s *live.Service) (int, live.Object) {
+		return runAgent(s, agentSpec("http://127.0.0.1:1", nil, nil))
+	}},
 }
 
 // TestSecretsStaySecret: a provider that repeats the key it was sent does not bring it into an answer, a stored row, or the log.

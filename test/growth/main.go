@@ -73,7 +73,7 @@ func open(ctx context.Context, kind, dir string) (store.Store, func() error, err
 		if err != nil {
 			return nil, nil, errors.Join(err, server.Close())
 		}
-		return s, func() error { return errors.Join(s.Close(), server.Close()) }, nil
+		return s, func() error { return errors.Join(s.Close(), server.Close()) }, nil //nolint:contextcheck // closing is not part of a request
 	}
 	folder, err := os.MkdirTemp(dir, "kneo-growth-")
 	if err != nil {

@@ -23,7 +23,6 @@ func crash(ctx context.Context, b *bench) (out []float64, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	t := s.target()
 	ids, left, err := b.killedInDrain(ctx, s, n)
 	if err != nil {
 		return nil, err
@@ -31,7 +30,7 @@ func crash(ctx context.Context, b *bench) (out []float64, err error) {
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
-	t = s.target()
+	t := s.target()
 	end, err := t.settled(ctx, 10*time.Millisecond, drainLimit)
 	if err != nil {
 		return nil, err

@@ -75,13 +75,17 @@ var scenarios = []scenario{
 		{"resident memory, idle", megabytes, true, "≤ 35"}, {"resident memory, peak of 16 callers", megabytes, true, "≤ 64"},
 	}, run: memory},
 	{row: "c", figures: []figure{
-		{"one-agent run, 1 caller, p50", ms, true, "≤ 2.0"}, {"one-agent runs, 16 callers", perSecond, false, "≥ 1,000; PostgreSQL ≥ 800"},
-		{"one-agent runs, 16 callers, p99", ms, true, "≤ 45"}, {"one-agent run, server CPU", ms, true, ""},
+		{"one-agent run, 1 caller, p50", ms, true, "≤ 2.0"},
+		{"one-agent runs, 16 callers", perSecond, false, "≥ 1,000; PostgreSQL ≥ 800"},
+		{"one-agent runs, 16 callers, p99", ms, true, "≤ 45"},
+		{"one-agent run, server CPU", ms, true, ""},
 		{"one-agent runs arriving at 20/s, p99", ms, true, ""},
 	}, run: syncRuns},
 	{row: "d", figures: []figure{
-		{"queued runs accepted, 16 callers, worker busy", perSecond, false, "≥ 1,200"}, {"queued run accepted, p99", ms, true, "≤ 50"},
-		{"runs drained by the default worker", perSecond, false, "≥ 1,600"}, {"queued run, server CPU in all", ms, true, "≤ 0.9"},
+		{"queued runs accepted, 16 callers, worker busy", perSecond, false, "≥ 1,200"},
+		{"queued run accepted, p99", ms, true, "≤ 50"},
+		{"runs drained by the default worker", perSecond, false, "≥ 1,600"},
+		{"queued run, server CPU in all", ms, true, "≤ 0.9"},
 		{"stored per one-agent run (SQLite)", "kB", true, "≤ 9"},
 	}, run: queuedRuns},
 	{row: "d", figures: []figure{{"submitted to completed, idle, p50", ms, true, "≤ 10"}, {"submitted to completed, idle, p99", ms, true, "≤ 25"}}, run: lowLoad},
@@ -89,18 +93,22 @@ var scenarios = []scenario{
 	workflowScenario("5-node graph", graphSpec, "≤ 6", "≥ 300"),
 	workflowScenario("8-branch concurrent", concurrentSpec, "≤ 6", "≥ 300"),
 	{row: "f", figures: []figure{
-		{"get run, 16 callers", perSecond, false, "≥ 6,000"}, {"get run, 16 callers, p99", ms, true, "≤ 20"},
+		{"get run, 16 callers", perSecond, false, "≥ 6,000"},
+		{"get run, 16 callers, p99", ms, true, "≤ 20"},
 		{"checkpoints of a run, 16 callers", perSecond, false, "≥ 4,000"},
 	}, run: reads},
 	{row: "g", figures: []figure{{"list 100 of many runs, p50", ms, true, "≤ 8"}, {"list 100 by status, p50", ms, true, ""}}, run: lists},
 	{row: "h", figures: []figure{{"idempotent replay, 16 callers", perSecond, false, "≥ 5,000"}, {"idempotent replay, 1 caller, p50", ms, true, "≤ 0.5"}}, run: replays},
 	{row: "i", figures: []figure{
-		{"validate 200 kB, 16 callers", perSecond, false, "≥ 200"}, {"validate 200 kB, 1 caller, p50", ms, true, "≤ 6"},
+		{"validate 200 kB, 16 callers", perSecond, false, "≥ 200"},
+		{"validate 200 kB, 1 caller, p50", ms, true, "≤ 6"},
 		{"validate small spec, 16 callers", perSecond, false, "≥ 5,000"},
 	}, run: validation},
 	{row: "j", figures: []figure{
-		{"SIGKILL in mid-drain, start to all ended", ms, true, "≤ 1,000 + left ÷ drain rate"}, {"runs left at the kill", "", true, ""},
-		{"runs lost", "", true, "0"}, {"runs completed twice", "", true, "0"},
+		{"SIGKILL in mid-drain, start to all ended", ms, true, "≤ 1,000 + left ÷ drain rate"},
+		{"runs left at the kill", "", true, ""},
+		{"runs lost", "", true, "0"},
+		{"runs completed twice", "", true, "0"},
 	}, run: crash},
 }
 

@@ -33,8 +33,14 @@ func TestMain(m *testing.M) {
 
 // wires are the wire formats, whole and streamed; the first one is what others are compared with.
 var wires = []wire{
-	{"openai", false}, {"anthropic", false}, {"google", false}, {"ollama", false},
-	{"openai", true}, {"anthropic", true}, {"google", true}, {"ollama", true},
+	{"openai", false},
+	{"anthropic", false},
+	{"google", false},
+	{"ollama", false},
+	{"openai", true},
+	{"anthropic", true},
+	{"google", true},
+	{"ollama", true},
 }
 
 type wire struct {

@@ -84,7 +84,7 @@ func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if trace.SpanContextFromContext(r.Context()).IsValid() {
 		r = r.Clone(r.Context())
-		propagation.TraceContext{}.Inject(r.Context(), propagation.HeaderCarrier(r.Header))
+		propagation.TraceContext{}.Inject(r.Context(), propagation.HeaderCarrier(r.Header)) //nolint:contextcheck // the request's own context
 	}
 	resp, err := t.base.RoundTrip(r)
 	if err != nil {
