@@ -150,6 +150,9 @@ func (s *shell) hint(err error) string {
 		return fmt.Sprintf("Is a service running at %s? Start one with 'kneo service serve', or choose another with --service-url or --profile.", remote.url)
 	}
 	if errors.As(err, &c) {
+		if c.Code == "" && status.Code(c) == codes.DeadlineExceeded {
+			return timeoutHint
+		}
 		return s.codeHint(c)
 	}
 	var unknown *profile.UnknownError
@@ -164,6 +167,8 @@ func (s *shell) hint(err error) string {
 	}
 	return ""
 }
+
+const timeoutHint = "A run goes on without its caller: 'kneo runs list' shows it. KNEO_SERV_CLIENT_TIMEOUT sets the time limit."
 
 func (s *shell) codeHint(c *client.Error) string {
 	switch problem.Code(c.Code) {
@@ -188,7 +193,7 @@ func (s *shell) codeHint(c *client.Error) string {
 	case problem.StoreUnavailable:
 		return "The database cannot be used at the moment; '/readyz' of the service tells why."
 	case errmap.Timeout:
-		return "A run goes on without its caller: 'kneo runs list' shows it. KNEO_SERV_CLIENT_TIMEOUT sets the time limit."
+		return timeoutHint
 	}
 	return ""
 }
