@@ -42,6 +42,8 @@ type Options struct {
 	Env config.Env
 	// ReadOnly opens an embedded database beside the process that writes to it; every change is refused.
 	ReadOnly bool
+	// WorkerOnly answers probes, scrapes and remote workers, and no other request.
+	WorkerOnly bool
 	// Ready, when not nil, is called with the addresses once the service answers.
 	Ready func(rest, grpc net.Addr)
 }

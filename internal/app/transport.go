@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -53,13 +54,17 @@ func (a *App) buildTransport(keys *auth.Authenticator) error {
 	if a.cfg.Observe.Metrics {
 		plain["/metrics"] = a.metrics.Handler(a.queueNumbers, func(w http.ResponseWriter, _ *http.Request, err error) { errmap.WriteError(w, err) })
 	}
+	var rest http.Handler = api
+	if a.o.WorkerOnly {
+		rest = probesOnly(api)
+	}
 	a.handler = server.Handler(server.HandlerOptions{
-		API: api, Plain: plain, MaxBody: a.cfg.Limits.BodyBytes, Origins: a.cfg.Listen.Origins, AccessLog: access, Logger: a.log, Now: a.now,
+		API: rest, Plain: plain, MaxBody: a.cfg.Limits.BodyBytes, Origins: a.cfg.Listen.Origins, AccessLog: access, Logger: a.log, Now: a.now,
 	})
 	a.server, err = server.New(server.Options{
 		Addr: a.address(), GRPCAddr: a.cfg.Listen.GRPCAddr, TLS: server.TLS{CertFile: a.cfg.Listen.CertFile, KeyFile: a.cfg.Listen.KeyFile, ClientCAFile: a.cfg.Listen.ClientCAFile},
 		HTTP:  a.handler,
-		Unary: chain.Unary(), Stream: chain.Stream(), Register: a.register, MaxBytes: int(a.cfg.Limits.BodyBytes), Stopping: api.EndStreams, Logger: a.log,
+		Unary: chain.Unary(), Stream: chain.Stream(), Register: a.serveOver, MaxBytes: int(a.cfg.Limits.BodyBytes), Stopping: api.EndStreams, Logger: a.log,
 	})
 	return err
 }
@@ -79,6 +84,28 @@ func (a *App) documents(facts *contract.Contract) map[string]http.Handler {
 		h.ServeHTTP(w, r)
 	})
 	return map[string]http.Handler{"/openapi.json": description, "/docs": openapi.Docs(), "/redoc": openapi.Docs()}
+}
+
+// probesOnly answers the paths that balancers and supervisors ask for, and nothing else.
+func probesOnly(api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch strings.TrimPrefix(r.URL.Path, "/v1") {
+		case "/healthz", "/livez", "/readyz":
+			api.ServeHTTP(w, r)
+		default:
+			errmap.WriteNotFound(w)
+		}
+	})
+}
+
+// serveOver adds the services that the network may call. A process that only works offers its health, and remote workers a place to connect to.
+func (a *App) serveOver(r grpc.ServiceRegistrar) {
+	if !a.o.WorkerOnly {
+		a.register(r)
+		return
+	}
+	kneov1.RegisterHealthServiceServer(r, rpc.NewHealthServer(a.use.health))
+	kneov1.RegisterWorkerServiceServer(r, &rpc.WorkerServer{Dispatcher: a.execution.dispatcher})
 }
 
 // register adds all services of the contract.

@@ -51,7 +51,20 @@ func (s *shell) serviceServe() *cobra.Command {
 }
 
 func (s *shell) serviceWorker() *cobra.Command {
-	return leaf("worker", "Carry out queued runs and answer no requests", nil, func(cmd *cobra.Command, _ []string) error {
+	var host string
+	port := -1
+	cmd := leaf("worker", "Carry out queued runs and answer no requests", nil, func(cmd *cobra.Command, _ []string) error {
+		if port >= 0 {
+			cfg, err := config.Load(s.Env)
+			if err != nil {
+				return err
+			}
+			a, err := app.New(cmd.Context(), cfg, app.Options{Host: host, Port: port, Version: s.Version, Log: s.Err, Env: s.Env, WorkerOnly: true})
+			if err != nil {
+				return err
+			}
+			return a.Serve(cmd.Context())
+		}
 		a, cfg, err := s.service(cmd.Context())
 		if err != nil {
 			return err
@@ -61,6 +74,11 @@ func (s *shell) serviceWorker() *cobra.Command {
 		stop()
 		return nil
 	})
+	cmd.Long = `Carries out queued runs until it is told to stop (SIGINT, SIGTERM); then it drains. With --port it also answers probes and /metrics, and remote workers
+may connect to it. It needs a database that other processes use too, which is PostgreSQL.`
+	cmd.Flags().StringVar(&host, "host", "127.0.0.1", "Address for probes and metrics.")
+	cmd.Flags().IntVar(&port, "port", -1, "Port for probes and metrics; without it nothing is listened to.")
+	return cmd
 }
 
 // service builds the configured service without opening a port.

@@ -128,6 +128,35 @@ func TestRunsWaitWithoutAWorker(t *testing.T) {
 	}
 }
 
+// TestWorkersApart: one process answers, another one executes; the worker answers probes and scrapes only.
+func TestWorkersApart(t *testing.T) {
+	db, err := pgtest.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	env := map[string]string{"KNEO_SERV_DATABASE_URL": db.DSN("postgres")}
+	api := replica.Serve(t, t.TempDir(), env, "--no-worker")
+	worker := replica.Work(t, t.TempDir(), env)
+	run := api.OK(t, http.StatusAccepted, "POST", "/v1/runs", object{"input": "x", "spec": greeter(), "async_mode": true})["run_id"].(string)
+	done := api.OK(t, http.StatusOK, "GET", "/v1/runs/"+run+"/wait?timeout_seconds=20", nil)
+	if state, _ := done["run"].(object); state["status"] != "completed" {
+		t.Errorf("run: %v", done)
+	}
+	worker.OK(t, http.StatusOK, "GET", "/readyz", nil)
+	worker.OK(t, http.StatusNotFound, "GET", "/v1/runs", nil)
+	if text, _ := worker.OK(t, http.StatusOK, "GET", "/metrics", nil)["text"].(string); !strings.Contains(text, "kneo_runs_completed_total 1\n") {
+		t.Error("the worker did not execute the run")
+	}
+	if code := worker.Stop(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // TestCancelIsNeverOverwritten cancels a run whose step hangs: the step's late answer changes nothing. It also shows the deadline of a run.
 func TestCancelIsNeverOverwritten(t *testing.T) {
 	model := replica.NewModel(t)

@@ -107,9 +107,24 @@ func Serve(t testing.TB, dir string, env map[string]string, args ...string) *Pro
 	return p
 }
 
+// Work starts `kneo service worker` like Serve, with a port for probes.
+func Work(t testing.TB, dir string, env map[string]string) *Process {
+	t.Helper()
+	p, err := try(self(t), dir, env, "service", "worker", "--port", "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	return p
+}
+
 // TryServe is Serve with another program and without a test; the caller kills the process.
 func TryServe(program, dir string, env map[string]string, args ...string) (*Process, error) {
-	p := &Process{cmd: exec.Command(program, append([]string{"service", "serve", "--port", "0"}, args...)...), log: newLines(), exited: make(chan struct{})} //nolint:gosec // a test program
+	return try(program, dir, env, append([]string{"service", "serve", "--port", "0"}, args...)...)
+}
+
+func try(program, dir string, env map[string]string, args ...string) (*Process, error) {
+	p := &Process{cmd: exec.Command(program, args...), log: newLines(), exited: make(chan struct{})} //nolint:gosec // a test program
 	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = dir, environ("serve", env), p.log
 	p.cmd.WaitDelay = time.Second
 	stdin, err := p.cmd.StdinPipe()
