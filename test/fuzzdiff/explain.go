@@ -1,0 +1,77 @@
+package main
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// rule is a difference that a decision wants.
+type rule struct {
+	// name starts with the number of the decision.
+	name string
+	// answers tells whether the rule speaks of these answers at all; nil means any.
+	answers func(r request, theirs, ours answer) bool
+	// lines are the differences that it explains; nil means all.
+	lines *regexp.Regexp
+}
+
+func line(expr string) *regexp.Regexp { return regexp.MustCompile(expr) }
+
+func statuses(theirs, ours int) func(request, answer, answer) bool {
+	return func(_ request, a, b answer) bool { return a.status == theirs && b.status == ours }
+}
+
+// rules are tried together: an answer is explained when every difference in it is explained by one of them.
+var rules = []rule{
+	{name: "W1 a queued run says queued", lines: line(`status: "running", ours "queued"$`)},
+	{name: "W3, W4, W6, W14 what was an internal error has a status of its own", answers: func(_ request, a, b answer) bool {
+		return a.status == 500 && b.status < 500
+	}},
+	{name: "W5 an invalid spec is refused before a run is stored", answers: func(r request, a, b answer) bool {
+		return a.status == 202 && b.status == 400 && code(b) == "spec_invalid"
+	}},
+	{name: "W9 session ids are shown", lines: line(`session_id: "\[REDACTED\]", ours `)},
+	{name: "W10 an unknown run is not found", answers: func(r request, a, b answer) bool {
+		return strings.Contains(r.Path, "/checkpoints") && b.status == 404 && (a.status == 200 || a.status == 400)
+	}},
+	{name: "W16 duplicate keys and numbers that JSON has not are refused", answers: statuses(200, 422), lines: line(`.`)},
+	{name: "W18 diagnostics have a position", lines: line(`\.(line|column): absent, ours (\d+|null)$`)},
+	{name: "W19 types of errors are codes", lines: line(`\.error\.type: `)},
+	{name: "W6 build failures have diagnostics", answers: func(_ request, a, b answer) bool {
+		return a.status == 400 && b.status == 400
+	}, lines: line(`^\.detail\.(error|diagnostics)`)},
+	{name: "W18 positions in broken JSON are the parser's own", lines: line(`^\.detail\[0\]\.loc\[1\]: \d+, ours \d+$`)},
+	{name: "metadata of a stored run does not repeat its trace, which /trace has", lines: line(`metadata\.trace\.(events|run_id)\S*: .*, ours absent$`)},
+	{name: "a diff shows durations and the repeated trace", answers: func(r request, a, b answer) bool {
+		return strings.Contains(r.Path, "/checkpoints/diff") && a.status == 200 && b.status == 200
+	}, lines: line(`^\.(added|removed|changed|change_count|truncated)`)},
+	{name: "X2 participants are concurrent, so their events interleave", answers: func(_ request, a, _ answer) bool {
+		return strings.Contains(string(a.raw), `"type":"concurrent"`)
+	}, lines: line(`(trace\.|trace_|\.)events\[\d+\]|iterations|execution_context|^\.events|current_iteration`)},
+	{name: "W4 a guardrail, a budget and a missing secret name their run", lines: line(`^\.detail\.run_id: absent, ours "<id>"$`)},
+	{name: "W6 guardrails that cannot be built are refused", answers: func(_ request, a, b answer) bool {
+		return a.status < 300 && b.status == 400 && strings.Contains(detail(b), "E_BUILD_GUARDRAIL")
+	}},
+	{name: "W22 a blank key is refused", answers: func(r request, _, b answer) bool {
+		key, ok := r.Header["Idempotency-Key"]
+		return ok && strings.TrimSpace(key) == "" && b.status == 400
+	}},
+}
+
+// explain names the rules that explain differences, and returns the differences that none explains.
+func explain(r request, theirs, ours answer, differences []string) (names string, rest []string) {
+	var found []string
+	for _, d := range differences {
+		i := slices.IndexFunc(rules, func(rule rule) bool {
+			return (rule.answers == nil || rule.answers(r, theirs, ours)) && (rule.lines == nil || rule.lines.MatchString(d))
+		})
+		switch {
+		case i < 0:
+			rest = append(rest, d)
+		case !slices.Contains(found, rules[i].name):
+			found = append(found, rules[i].name)
+		}
+	}
+	return strings.Join(found, "; "), rest
+}
