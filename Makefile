@@ -127,5 +127,8 @@ sbom: ## Write .build/kneo.cdx.json, the bill of materials in CycloneDX
 reproducible: ## Build the committed state twice and compare the bytes
 	$(LIMIT) 900s tools/reproducible
 
+compat: build ## Run the published clients against the built server
+	$(LIMIT) 240s test/compat/run
+
 clean: ## Remove build results
 	rm -rf $(OUT)
