@@ -98,8 +98,13 @@ func (l *leg) pauseState(first *engine.Action, opened []opening) json.RawMessage
 		w.raw("visited_steps", run.AppendStrings(nil, first.Gate.Visited))
 	}
 	w.str("pending_step_id", step)
-	if first.Gate.Kind == plan.GroupChat && l.plan.Workflow != nil {
-		w.raw("rounds", []byte(itoa(max(l.plan.Workflow.Rounds, 1))))
+	switch first.Gate.Kind {
+	case plan.GroupChat:
+		if l.plan.Workflow != nil {
+			w.raw("rounds", []byte(itoa(max(l.plan.Workflow.Rounds, 1))))
+		}
+	case plan.Concurrent, plan.Handoff:
+		w.raw("rounds", nil)
 	}
 	m.raw("workflow", w.bytes())
 	return m.bytes()
