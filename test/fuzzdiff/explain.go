@@ -46,9 +46,19 @@ var rules = []rule{
 	{name: "a diff shows durations and the repeated trace", answers: func(r request, a, b answer) bool {
 		return strings.Contains(r.Path, "/checkpoints/diff") && a.status == 200 && b.status == 200
 	}, lines: line(`^\.(added|removed|changed|change_count|truncated)`)},
-	{name: "X2 participants are concurrent, so their events interleave", answers: func(_ request, a, _ answer) bool {
-		return strings.Contains(string(a.raw), `"type":"concurrent"`)
-	}, lines: line(`(trace\.|trace_|\.)events\[\d+\]|iterations|execution_context|^\.events|current_iteration`)},
+	{name: "X2 participants are concurrent, so their order is the order in which they end", answers: func(r request, a, b answer) bool {
+		return strings.Contains(r.spec, `"type":"concurrent"`) && a.status == b.status
+	}, lines: line(`events\[\d+\]|iterations|execution_context|step_id: |completed_steps\[|last_|resume_input|checkpoints\[\d+\]\.(state|metadata)|timeline\[`)},
+	{name: "the position of a run follows its steps (the reference keeps null in sequential workflows)", lines: line(`current_step_index: null, ours \d+$`)},
+	{name: "the context of a run follows its steps (the reference leaves it behind after a pause)", lines: line(`execution_context|step_iteration_counts`)},
+	{name: "the state of a checkpoint has the trace so far", lines: line(`checkpoints\[\d+\]\.state\.trace_events`)},
+	{name: "execution.md 4: a request is made by its step", lines: line(`request.*requested_by: "h", ours "`)},
+	{name: "metadata of a resumed leg is the same for every kind of workflow", answers: func(r request, a, b answer) bool {
+		return strings.Contains(r.Path, "/resume") && a.status == 200 && b.status == 200
+	}, lines: line(`^\.metadata\.(duration_ms|iterations|sdk|node_kind|workflow\S*|runtime_\S*|agent_name)`)},
+	{name: "W13 a human step at the end completes the run", answers: func(r request, a, b answer) bool {
+		return strings.Contains(r.Path, "/resume") && a.status >= 400 && b.status == 200
+	}},
 	{name: "W4 a guardrail, a budget and a missing secret name their run", lines: line(`^\.detail\.run_id: absent, ours "<id>"$`)},
 	{name: "W6 guardrails that cannot be built are refused", answers: func(_ request, a, b answer) bool {
 		return a.status < 300 && b.status == 400 && strings.Contains(detail(b), "E_BUILD_GUARDRAIL")

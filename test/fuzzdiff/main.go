@@ -97,6 +97,8 @@ type request struct {
 	Path   string            `json:"path"`
 	Header map[string]string `json:"header,omitempty"`
 	Body   string            `json:"body,omitempty"`
+	// spec is the body of the request that began the chain.
+	spec string
 }
 
 // chain is a list of requests in which {run} and {task} stand for the ids that the first answer brought.
@@ -154,6 +156,7 @@ func (s *session) try(ctx context.Context, c chain) error {
 		if len(differences) == 0 {
 			continue
 		}
+		r.spec = c[0].Body
 		names, rest := explain(r, answers[0], answers[1], differences)
 		if len(rest) == 0 {
 			s.explained[names]++
