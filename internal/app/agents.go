@@ -13,6 +13,7 @@ import (
 	"github.com/kneo-go/kneo/internal/llm"
 	"github.com/kneo-go/kneo/internal/llm/catalog"
 	"github.com/kneo-go/kneo/internal/llm/exchange"
+	"github.com/kneo-go/kneo/internal/outbound"
 	"github.com/kneo-go/kneo/internal/plan"
 	"github.com/kneo-go/kneo/internal/secret"
 	"github.com/kneo-go/kneo/internal/tool"
@@ -42,12 +43,13 @@ func newExecution(cfg *config.Config, version string, log *slog.Logger, watch ag
 	secrets := secret.Env{}
 	e.servers = mcp.New(mcp.Options{
 		Retries: int(cfg.MCP.Retries), Backoff: cfg.MCP.Backoff, Timeout: cfg.MCP.Timeout, RetryOnTimeout: cfg.MCP.RetryOnTimeout,
-		ConnectTimeout: cfg.MCP.ConnectTimeout, Secrets: secrets, Version: version, Logger: log,
+		ConnectTimeout: cfg.MCP.ConnectTimeout, Secrets: secrets, Version: version, Logger: log, AllowURL: outbound.Hosts(cfg.Specs.OutboundHosts).Allow,
 	})
 	providers := catalog.Options(exchange.Policy{
 		Retries: int(cfg.Provider.Retries), Backoff: cfg.Provider.Backoff, Timeout: cfg.Provider.Timeout, RetryOnTimeout: cfg.Provider.RetryOnTimeout,
 	})
 	providers.Secrets, providers.ForceDummy, providers.RequireKeys = secrets, cfg.Specs.ForceDummyProvider, cfg.Specs.RequireProviderSecrets
+	providers.AllowURL = outbound.Hosts(cfg.Specs.OutboundHosts).Allow
 	e.models = llm.NewRegistry(providers)
 	var err error
 	e.loop, err = agent.New(agent.Config{

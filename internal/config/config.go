@@ -59,6 +59,8 @@ type Specs struct {
 	ExampleTools           bool
 	// CacheEntries bounds the cache of compiled specs.
 	CacheEntries int64
+	// OutboundHosts are the hosts that specs may name for models and MCP servers; none means any.
+	OutboundHosts []string
 	// TokenBudget is the deployment's token ceiling per agent run; 0 means none.
 	TokenBudget int64
 }

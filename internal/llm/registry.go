@@ -53,6 +53,7 @@ type Registry struct {
 	secrets     secret.Resolver
 	forceDummy  bool
 	requireKeys bool
+	allowURL    func(url string) error
 
 	mu   sync.Mutex
 	open map[string]Provider
@@ -69,6 +70,8 @@ type RegistryOptions struct {
 	ForceDummy bool
 	// RequireKeys wants the provider's own variable to be set even for a custom base URL (KNEO_SERV_REQUIRE_PROVIDER_SECRETS).
 	RequireKeys bool
+	// AllowURL, when not nil, refuses base URLs that specs may not name (KNEO_SERV_OUTBOUND_HOSTS).
+	AllowURL func(url string) error
 }
 
 // maxOpen bounds the clients that are kept; a spec can name any number of base URLs.
@@ -81,7 +84,7 @@ func NewRegistry(o RegistryOptions) *Registry {
 	}
 	return &Registry{
 		definitions: o.Definitions, fallback: o.Compatible, secrets: o.Secrets, forceDummy: o.ForceDummy,
-		requireKeys: o.RequireKeys, open: map[string]Provider{},
+		requireKeys: o.RequireKeys, allowURL: o.AllowURL, open: map[string]Provider{},
 	}
 }
 
@@ -109,6 +112,11 @@ func (r *Registry) Bind(ctx context.Context, b Binding) (Provider, error) {
 		d = *r.fallback
 	}
 	e := Endpoint{Provider: name, BaseURL: b.BaseURL}
+	if name != Dummy && b.BaseURL != "" && r.allowURL != nil {
+		if err := r.allowURL(b.BaseURL); err != nil {
+			return nil, problem.Wrap(err, problem.SpecInvalid, "Provider '%s' may not be called: %v.", name, err)
+		}
+	}
 	if name != Dummy {
 		key, err := r.key(ctx, name, d, b)
 		if err != nil {

@@ -33,6 +33,8 @@ type journal struct {
 	store Store
 	fence run.Fence
 	lost  context.CancelCauseFunc
+	// doubtful tells that another process may own the run by now.
+	doubtful func() bool
 
 	write sync.Mutex // held around store writes
 
@@ -44,8 +46,8 @@ type journal struct {
 	events  []run.Event
 }
 
-func newJournal(s Store, f run.Fence, lost context.CancelCauseFunc) *journal {
-	return &journal{store: s, fence: f, lost: lost, done: map[string]callDone{}, started: map[string]bool{}, repeat: map[string]bool{}}
+func newJournal(s Store, f run.Fence, lost context.CancelCauseFunc, doubtful func() bool) *journal {
+	return &journal{store: s, fence: f, lost: lost, doubtful: doubtful, done: map[string]callDone{}, started: map[string]bool{}, repeat: map[string]bool{}}
 }
 
 // load takes the recorded calls of earlier executors.
@@ -111,12 +113,13 @@ func (j *journal) forget(stepKey string) {
 	j.pending = kept
 }
 
-// flush stores what is pending before something outside happens.
+// flush stores what is pending before something outside happens. A process that was stopped for a while asks even when nothing is pending: it must
+// not repeat what another one has done meanwhile.
 func (j *journal) flush(ctx context.Context) error {
 	j.write.Lock()
 	defer j.write.Unlock()
 	entries, events := j.take()
-	if len(entries)+len(events) == 0 {
+	if len(entries)+len(events) == 0 && !j.doubtful() {
 		return nil
 	}
 	return j.failed(j.store.RecordCall(ctx, j.fence, store.Progress{Entries: entries, Events: events}))

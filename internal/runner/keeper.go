@@ -21,6 +21,8 @@ type holding struct {
 	cancel context.CancelCauseFunc
 	// closing tells that the last write of the leg is on its way; news about the run are its own then.
 	closing bool
+	// seen is when the lease was known to be held, by the clock of this process.
+	seen time.Time
 }
 
 func newKeeper(owner string) *Keeper {
@@ -32,7 +34,7 @@ func newKeeper(owner string) *Keeper {
 func (k *Keeper) Hold(f run.Fence, cancel context.CancelCauseFunc) (release func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.held[f.RunID] = holding{fence: f, cancel: cancel}
+	k.held[f.RunID] = holding{fence: f, cancel: cancel, seen: time.Now()}
 	return func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
@@ -76,10 +78,12 @@ func (k *Keeper) Held() []run.Fence {
 
 // Beat extends the leases of everything that is held, and stops what may not go on.
 func (k *Keeper) Beat(ctx context.Context, q store.Queue, lease time.Duration) (store.Beat, error) {
-	beat, err := q.Heartbeat(ctx, k.owner, lease, k.Held())
+	begun, held := time.Now(), k.Held()
+	beat, err := q.Heartbeat(ctx, k.owner, lease, held)
 	if err != nil {
 		return beat, err
 	}
+	k.heard(held, begun)
 	for _, f := range beat.Lost {
 		k.Cancel(f.RunID, ErrLost)
 	}
@@ -91,6 +95,29 @@ func (k *Keeper) Beat(ctx context.Context, q store.Queue, lease time.Duration) (
 	}
 	return beat, nil
 }
+
+// heard notes that leases were extended.
+func (k *Keeper) heard(held []run.Fence, at time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, f := range held {
+		if h, ok := k.held[f.RunID]; ok && h.fence == f && h.seen.Before(at) {
+			h.seen = at
+			k.held[f.RunID] = h
+		}
+	}
+}
+
+// doubtful tells that nothing was heard of a lease for so long that another process may have taken the run, as after a long stop of this one.
+func (k *Keeper) doubtful(f run.Fence, lease time.Duration) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h, ok := k.held[f.RunID]
+	return ok && h.fence == f && time.Since(h.seen) > min(lease, silence)*3/4
+}
+
+// silence is how long a process may be silent before others take its runs, whatever the lease is.
+const silence = 10 * time.Second
 
 // Watch stops legs whose runs became terminal elsewhere as soon as the store tells about it. It returns when the context ends.
 func (k *Keeper) Watch(ctx context.Context, s store.Store) error {

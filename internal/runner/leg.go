@@ -53,7 +53,7 @@ func newLeg(r *Runner, c run.Claimed, cancel context.CancelCauseFunc, quiet func
 	now := r.Clock.Now()
 	return &leg{
 		Runner: r, c: c, cancel: cancel, quiet: quiet, row: c.Run, begun: now, last: now,
-		journal: newJournal(r.Store, c.Fence, cancel), flights: map[string]*flight{}, scopes: map[string]time.Time{},
+		journal: newJournal(r.Store, c.Fence, cancel, func() bool { return r.keeper.doubtful(c.Fence, r.Lease) }), flights: map[string]*flight{}, scopes: map[string]time.Time{},
 	}
 }
 
@@ -362,6 +362,7 @@ func (l *leg) apply(res engine.Result) error {
 func (l *leg) commit(ctx context.Context) error {
 	return l.journal.commit(ctx, func(ctx context.Context, entries []run.Entry, events []run.Event) error {
 		p := l.progress(entries, events)
+		p.Run.VisitedFolded = max(len(l.out.steps), len(l.out.nodes)) >= run.VisitedFold // a due commit ends with a checkpoint of the row
 		return l.Store.CommitStep(ctx, l.c.Fence, p)
 	})
 }

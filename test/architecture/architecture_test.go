@@ -75,7 +75,7 @@ func skipped(rel, name string) bool {
 		return false
 	}
 	switch rel {
-	case "gen", "test", "tools", "third_party", "examples", "docs", "deploy", "workers":
+	case "gen", "test", "tools", "third_party", "examples", "docs", "deploy":
 		return true
 	}
 	return strings.HasPrefix(name, ".") || name == "testdata"

@@ -26,8 +26,8 @@ type Layer struct {
 // Layers lists the layers from the lowest to the highest. Generated code lies below all of them.
 var Layers = []Layer{
 	{Name: "base", Packages: []string{
-		"internal/clock", "internal/contract", "internal/handler", "internal/id", "internal/cli/term", "internal/problem",
-		"internal/pytext", "internal/redact", "internal/requestid", "internal/store/dbtype", "internal/testkit/pgtest", "internal/version", "sql",
+		"internal/clock", "internal/contract", "internal/handler", "internal/id", "internal/cli/term", "internal/outbound", "internal/problem",
+		"internal/pytext", "internal/redact", "internal/requestid", "internal/store/dbtype", "internal/testkit/pgtest", "internal/version", "sql", "workers/python",
 	}},
 	{Name: "foundation", Packages: []string{
 		"client", "internal/accesslog", "internal/auth", "internal/config", "internal/dispatch", "internal/errmap", "internal/inproc",

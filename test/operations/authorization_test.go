@@ -2,6 +2,8 @@ package operations
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -104,7 +106,8 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, m *contract.Method) erro
 	if err != nil {
 		return err
 	}
-	if err := stream.SendMsg(in); err != nil {
+	// A refused stream ends while the first message is sent; the reason comes with the answer.
+	if err := stream.SendMsg(in); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	return stream.RecvMsg(out)

@@ -118,3 +118,31 @@ func TestKeysAreNotCarriedElsewhere(t *testing.T) {
 		t.Errorf("%v, %d requests elsewhere", run["status"], asked.Load())
 	}
 }
+
+// TestSpecsCannotNameAnyAddress: metadata services are never asked, and a deployment may name the only hosts.
+func TestSpecsCannotNameAnyAddress(t *testing.T) {
+	model := replica.NewModel(t)
+	run := func(p *replica.Process, url string) string {
+		t.Helper()
+		_, answer, err := p.Call(t.Context(), "POST", "/v1/runs", object{"input": "x", "spec": object{"version": "v1", "agent": (&replica.Model{URL: url}).Agent("a")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	open := replica.Serve(t, t.TempDir(), map[string]string{"HOUSE_KEY": "k"})
+	if text := run(open, "http://169.254.169.254/latest/meta-data"); !strings.Contains(text, "link-local") || strings.Contains(text, `"status":"completed"`) {
+		t.Errorf("link-local: %s", text)
+	}
+	listed := replica.Serve(t, t.TempDir(), map[string]string{"HOUSE_KEY": "k", "KNEO_SERV_OUTBOUND_HOSTS": "api.openai.com," + strings.TrimSuffix(strings.TrimPrefix(model.URL, "http://"), "/v1")})
+	if text := run(listed, model.URL); !strings.Contains(text, `"status":"completed"`) {
+		t.Errorf("a listed host: %s", text)
+	}
+	if text := run(listed, "http://10.1.2.3/v1"); !strings.Contains(text, "KNEO_SERV_OUTBOUND_HOSTS") {
+		t.Errorf("another host: %s", text)
+	}
+}

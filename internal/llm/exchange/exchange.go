@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kneo-go/kneo/internal/llm"
+	"github.com/kneo-go/kneo/internal/outbound"
 	"github.com/kneo-go/kneo/internal/redact"
 )
 
@@ -26,10 +27,10 @@ const maxBody = 32 << 20
 // maxMessage bounds the text of a provider's error.
 const maxMessage = 2000
 
-// Client returns the HTTP client for an adapter. It does not follow redirects, which could carry a key elsewhere.
+// Client returns the HTTP client for an adapter. It does not follow redirects, which could carry a key elsewhere, and does not go to link-local addresses.
 func Client() *http.Client {
 	t := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second, Control: outbound.Control}).DialContext,
 		ForceAttemptHTTP2: true, MaxIdleConns: 512, MaxIdleConnsPerHost: 128, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 15 * time.Second,
 	}
 	return &http.Client{Transport: &transport{base: t}, CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect }}

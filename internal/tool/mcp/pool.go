@@ -36,6 +36,8 @@ type Options struct {
 	// Version is told to servers.
 	Version string
 	Logger  *slog.Logger
+	// AllowURL, when not nil, refuses addresses that specs may not name (KNEO_SERV_OUTBOUND_HOSTS).
+	AllowURL func(url string) error
 }
 
 // Limits of a server configuration that names none.

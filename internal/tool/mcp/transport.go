@@ -16,6 +16,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/kneo-go/kneo/internal/outbound"
 	"github.com/kneo-go/kneo/internal/plan"
 	"github.com/kneo-go/kneo/internal/secret"
 )
@@ -60,18 +61,28 @@ func (p *Pool) httpClient(ctx context.Context, server *plan.MCPServer, endpoint 
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, errors.New("only http and https URLs are allowed")
 	}
+	if p.o.AllowURL != nil {
+		if err := p.o.AllowURL(endpoint); err != nil {
+			return nil, err
+		}
+	}
 	config, err := p.tlsConfig(ctx, server)
 	if err != nil {
 		return nil, err
 	}
 	base := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: p.o.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: p.o.ConnectTimeout, KeepAlive: 30 * time.Second, Control: outbound.Control}).DialContext,
 		TLSClientConfig: config, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: p.o.ConnectTimeout,
 	}
 	guarded := &guardedTransport{base: base, origin: u, headers: server.Headers, limit: maxResponse(server)}
 	if server.Transport == "sse" && server.MessageURL != "" {
 		if guarded.postTo, err = url.Parse(server.MessageURL); err != nil {
 			return nil, err
+		}
+		if p.o.AllowURL != nil {
+			if err := p.o.AllowURL(server.MessageURL); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return &http.Client{Transport: guarded, CheckRedirect: func(r *http.Request, via []*http.Request) error {
