@@ -68,7 +68,7 @@ func (s *Spans) Agent(ctx context.Context, o Observation) (context.Context, func
 func (s *Spans) Model(ctx context.Context, o Observation) (context.Context, func(Done)) {
 	ctx, span := s.tracer.Start(ctx, "chat iter="+strconv.Itoa(o.Iteration), trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		attribute.String("kneo_agent.runtime", o.Provider), attribute.String("kneo_agent.executor.name", o.Provider), attribute.String("gen_ai.system", system(o.Provider)),
-		attribute.String("gen_ai.operation.name", "chat"), attribute.String("gen_ai.request.model", redact.Text(o.Model)),
+		attribute.String("gen_ai.provider.name", system(o.Provider)), attribute.String("gen_ai.operation.name", "chat"), attribute.String("gen_ai.request.model", redact.Text(o.Model)),
 		attribute.Int("kneo_agent.model_call.iteration", o.Iteration), attribute.Int("kneo_agent.model_call.message_count", o.Messages)))
 	if o.Temperature != nil {
 		span.SetAttributes(attribute.Float64("gen_ai.request.temperature", *o.Temperature))

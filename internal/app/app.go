@@ -125,6 +125,9 @@ func (a *App) build(ctx context.Context) error {
 	if a.cfg.Observe.AuditExport {
 		a.store = &auditLogged{Store: a.store, log: a.log}
 	}
+	if a.exported, err = telemetry.NewMetricExport(ctx, a.cfg.Observe.OTel, a.o.Version, a.metrics, a.queueNumbers); err != nil {
+		return err
+	}
 	keys, err := auth.New(auth.Settings{APIKeys: a.cfg.Auth.APIKeys, AdminAPIKey: a.cfg.Auth.AdminAPIKey, Enabled: a.cfg.Auth.Enabled})
 	if err != nil {
 		return err
@@ -138,11 +141,7 @@ func (a *App) build(ctx context.Context) error {
 	if err := a.buildServices(); err != nil {
 		return err
 	}
-	if err := a.buildTransport(keys); err != nil { //nolint:contextcheck // streams have contexts of their own
-		return err
-	}
-	a.exported, err = telemetry.NewMetricExport(ctx, a.cfg.Observe.OTel, a.o.Version, a.metrics, a.queueNumbers)
-	return err
+	return a.buildTransport(keys) //nolint:contextcheck // streams have contexts of their own
 }
 
 // requireSecrets refuses a start without the keys of the providers that readiness names, where the deployment wants that.

@@ -16,12 +16,15 @@ import (
 
 // buildServices builds what runs agents and the use cases on top of it.
 func (a *App) buildServices() error {
-	var err error
 	// The compiler needs the handlers and the agents need the specs, so the key look-up is bound late.
 	inlineKey := func(ctx context.Context, digest, component string) (string, error) {
 		return a.use.specs.InlineKey(ctx, digest, component)
 	}
-	if a.execution, err = newExecution(&a.cfg, a.o.Version, a.log, a.agentObserver(), inlineKey); err != nil {
+	watch, err := a.agentObserver()
+	if err != nil {
+		return err
+	}
+	if a.execution, err = newExecution(&a.cfg, a.o.Version, a.log, watch, inlineKey); err != nil {
 		return err
 	}
 	compiler, err := a.compiler()
@@ -72,8 +75,16 @@ func (a *App) compiler() (*service.Compiler, error) {
 	return service.NewCompiler(o)
 }
 
-// agentObserver writes spans and counts calls.
-func (a *App) agentObserver() agent.Observer {
+// agentObserver writes spans, counts calls and records the metrics of the semantic conventions where telemetry is sent.
+func (a *App) agentObserver() (agent.Observer, error) {
 	spans := agent.NewSpans(a.tracing.Provider, agent.SpanOptions{RecordArguments: a.cfg.Observe.OTelArguments, RecordResults: a.cfg.Observe.OTelResults})
-	return agent.Observers{spans, agent.Counts(a.metrics.Call), callTimes{a.metrics}}
+	watch := agent.Observers{spans, agent.Counts(a.metrics.Call), callTimes{a.metrics}}
+	if a.exported == nil {
+		return watch, nil
+	}
+	meters, err := agent.NewMeters(a.exported.Provider())
+	if err != nil {
+		return nil, err
+	}
+	return append(watch, meters), nil
 }

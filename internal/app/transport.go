@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -133,6 +134,9 @@ func (a *App) limits() validate.Limits {
 
 // queueNumbers reads the gauges of a scrape.
 func (a *App) queueNumbers(ctx context.Context) (telemetry.QueueNumbers, error) {
+	if a.use.health == nil { // a start that failed early still sends its last values
+		return telemetry.QueueNumbers{}, errors.New("the service is not built")
+	}
 	stats, err := a.use.health.Queue(ctx)
 	if err != nil {
 		return telemetry.QueueNumbers{}, err

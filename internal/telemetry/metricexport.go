@@ -7,6 +7,8 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/sdk/instrumentation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -32,6 +34,14 @@ func NewMetricExport(ctx context.Context, enabled bool, version string, m *Metri
 	}
 	reader := sdkmetric.NewPeriodicReader(exporter, sdkmetric.WithProducer(&bridge{m: m, read: read, start: time.Now()}))
 	return &MetricExport{sdkmetric.NewMeterProvider(sdkmetric.WithResource(res), sdkmetric.WithReader(reader))}, nil
+}
+
+// Provider makes meters whose values are sent too. A nil pipeline makes meters that record nothing.
+func (e *MetricExport) Provider() metric.MeterProvider {
+	if e == nil {
+		return noop.NewMeterProvider()
+	}
+	return e.provider
 }
 
 // Shutdown sends the last values and stops. A nil pipeline has nothing to stop.
