@@ -270,7 +270,7 @@ func (m machine) finish(f *Frame, status run.Status) {
 		e.Kind = WorkflowFailed
 	}
 	e.Key, e.Parent, e.Output, e.Termination = "end:"+f.Start, f.Start, output, f.Termination
-	e.Visited = append([]string{}, f.Visited...)
+	e.Visited = visited(f)
 	m.traceFrame(f, e)
 	f.Active = nil
 	if f != m.s.Root {
@@ -313,7 +313,7 @@ func (m machine) stepEvent(f *Frame, a *Active, kind EventKind, output string, f
 	e := Event{
 		Kind: kind, Key: string(kind) + ":" + a.Key, Workflow: m.workflow(f).Name, WorkflowKind: f.Kind, Step: a.Step,
 		Node: f.Kind == plan.Graph, Index: -1, Nested: f != m.s.Root, Input: a.Input, Output: output, Failure: failure,
-		Visited: append([]string{}, f.Visited...),
+		Visited: visited(f),
 	}
 	if f == m.s.Root && f.Kind == plan.Sequential {
 		e.Index = f.Turn
@@ -326,6 +326,14 @@ func (m machine) stepEvent(f *Frame, a *Active, kind EventKind, output string, f
 		m.s.Closed[counterKey(a.Step, e.Node)] = true
 	}
 	m.s.emit(e)
+}
+
+// visited is the list of a frame's finished steps. It shares memory with the frame's, which only grows.
+func visited(f *Frame) []string {
+	if f.Visited == nil {
+		return []string{}
+	}
+	return f.Visited[:len(f.Visited):len(f.Visited)]
 }
 
 // counterKey is the key of an iteration counter: "<step>|" or "|<node>".

@@ -21,9 +21,12 @@ func RunItem(r *run.Run, frozen json.RawMessage) json.RawMessage {
 
 // State renders the run record as a checkpoint stores it: redacted, without trace_events, frozen spec and creation metadata, which Checkpoint
 // splices in when it is read.
-func State(r *run.Run) json.RawMessage {
+func State(r *run.Run) json.RawMessage { return StateAfter(r, nil, nil) }
+
+// StateAfter is State for a checkpoint whose predecessor had these visited lists; long ones are stored as what has changed (run.AppendVisited).
+func StateAfter(r *run.Run, steps, nodes []string) json.RawMessage {
 	o := open(make([]byte, 0, 1024+len(r.Progress)+len(r.Messages)))
-	head(o, r, redact.JSON(r.PendingRequest))
+	headAfter(o, r, redact.JSON(r.PendingRequest), steps, nodes)
 	o.int("trace_dropped", r.TraceDropped)
 	o.raw("metadata", redact.JSON(r.Progress), "{}")
 	tail(o, r)
@@ -31,7 +34,9 @@ func State(r *run.Run) json.RawMessage {
 }
 
 // head appends the members before trace_events.
-func head(o *object, r *run.Run, pending []byte) {
+func head(o *object, r *run.Run, pending []byte) { headAfter(o, r, pending, nil, nil) }
+
+func headAfter(o *object, r *run.Run, pending []byte, steps, nodes []string) {
 	o.str("id", r.ID)
 	o.str("status", string(r.Status))
 	o.opt("agent_name", r.AgentName)
@@ -42,8 +47,10 @@ func head(o *object, r *run.Run, pending []byte) {
 	o.optInt("current_step_index", r.CurrentStepIndex)
 	o.opt("current_step_id", r.CurrentStepID)
 	o.opt("current_node_id", r.CurrentNodeID)
-	o.list("visited_steps", r.VisitedSteps)
-	o.list("visited_nodes", r.VisitedNodes)
+	o.key("visited_steps")
+	o.buf = run.AppendVisited(o.buf, r.VisitedSteps, steps)
+	o.key("visited_nodes")
+	o.buf = run.AppendVisited(o.buf, r.VisitedNodes, nodes)
 	o.raw("messages", redact.JSON(r.Messages), "[]")
 	o.raw("pending_human_request", pending, "null")
 	o.opt("continuation_id", r.ContinuationID)

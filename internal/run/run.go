@@ -74,6 +74,8 @@ type Run struct {
 	CurrentNodeID    *string
 	VisitedSteps     []string
 	VisitedNodes     []string
+	// VisitedFolded writes a row whose visited lists are those of its newest checkpoint and are not stored again. Rows that are read have them.
+	VisitedFolded bool
 	// Messages is the thread as a JSON array.
 	Messages json.RawMessage
 	// PendingRequest is the open human request (service-api.md §9.5), or nil.

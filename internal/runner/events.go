@@ -28,6 +28,8 @@ type buffer struct {
 	due bool
 	// context is the execution_context of the last step event.
 	context json.RawMessage
+	// steps and nodes are the visited lists of the last checkpoint of this leg.
+	steps, nodes []string
 
 	mu    sync.Mutex
 	start *store.Progress
@@ -95,8 +97,9 @@ func object(pairs ...string) json.RawMessage {
 func (l *leg) checkpoint(kind string, step, node *string, iteration int64, at time.Time, metadata json.RawMessage) {
 	l.out.checkpoints = append(l.out.checkpoints, run.Checkpoint{
 		ID: id.New(), RunID: l.row.ID, Type: kind, WorkflowName: l.row.WorkflowName, StepID: step, NodeID: node, Iteration: iteration,
-		State: record.State(&l.row), TraceEvents: l.out.takeTrace(), Metadata: metadata, CreatedAt: at,
+		State: record.StateAfter(&l.row, l.out.steps, l.out.nodes), TraceEvents: l.out.takeTrace(), Metadata: metadata, CreatedAt: at,
 	})
+	l.out.steps, l.out.nodes = l.row.VisitedSteps, l.row.VisitedNodes
 }
 
 func (l *leg) stepEvent(e *engine.Event) {

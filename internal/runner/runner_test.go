@@ -427,3 +427,44 @@ func TestTwoGates(t *testing.T) {
 		t.Errorf("%d calls", n)
 	}
 }
+
+// TestLongLoopKeepsItsHistory: every checkpoint of a long run, and the row while it runs, show the whole list of visited nodes.
+func TestLongLoopKeepsItsHistory(t *testing.T) {
+	const steps = 150
+	b := testkit.NewBench(t)
+	var seen [][]string
+	var id string
+	b.Handlers.Hold = func(ctx context.Context, _, _ string) error {
+		r, err := b.Base.Run(ctx, id)
+		seen = append(seen, r.VisitedNodes)
+		return err
+	}
+	e := b.Executor(0)
+	c, err := e.Create(b.Compile(loopSpec(steps)), "workflow", "hello", run.ModeInline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id = c.Run.ID
+	e.Execute(t.Context(), c, nil)
+	for i, nodes := range seen {
+		if len(nodes) != i {
+			t.Fatalf("%d nodes are visited after %d steps", len(nodes), i)
+		}
+	}
+	list, err := b.Base.Checkpoints(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for i := range list {
+		if list[i].Type == run.CheckpointNodeCompleted {
+			n++
+		}
+		if _, nodes := run.VisitedOf(list[i : i+1]); len(nodes) != n {
+			t.Fatalf("checkpoint %d of %d nodes shows %d", i, n, len(nodes))
+		}
+	}
+	if r := b.Row(id); n != steps || len(r.VisitedNodes) != steps {
+		t.Errorf("%d rows, %d visited nodes", n, len(r.VisitedNodes))
+	}
+}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/kneo-go/kneo/gen/sqlc/pgdb"
 	"github.com/kneo-go/kneo/internal/run"
 	"github.com/kneo-go/kneo/internal/store"
 	"github.com/kneo-go/kneo/internal/store/rows"
@@ -29,6 +30,11 @@ func (s *Store) ListRuns(ctx context.Context, f store.RunFilter) ([]run.Run, err
 		out = append(out, r)
 		return err
 	})
+	for i := range out {
+		if err == nil && out[i].VisitedFolded {
+			err = s.read(ctx, func(ctx context.Context, q *pgdb.Queries) error { return s.unfold(ctx, q, &out[i]) })
+		}
+	}
 	return out, err
 }
 

@@ -49,7 +49,7 @@ func (s *Store) claimed(ctx context.Context, q *pgdb.Queries, claimed []pgdb.Run
 	if err != nil {
 		return nil, fmt.Errorf("claimed runs: %w", err)
 	}
-	all, err := records(found)
+	all, err := s.records(ctx, q, found)
 	if err != nil {
 		return nil, err
 	}

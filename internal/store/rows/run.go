@@ -86,9 +86,16 @@ type RunUpdate struct {
 	ID               string
 }
 
+// folded stands in the place of a visited list that the newest checkpoint has.
+const folded = `{"in":"checkpoint"}`
+
 // FromRun makes the row of a record.
 func FromRun(r run.Run) Run {
 	in, out, total := tokens(r.Usage)
+	steps, nodes := dbtype.JSON(folded), dbtype.JSON(folded)
+	if !r.VisitedFolded {
+		steps, nodes = fromStrings(r.VisitedSteps), fromStrings(r.VisitedNodes)
+	}
 	kind, message := failure(r.Error)
 	return Run{
 		ID: r.ID, Status: string(r.Status), Target: r.Target, AgentName: r.AgentName, WorkflowName: r.WorkflowName,
@@ -98,7 +105,7 @@ func FromRun(r run.Run) Run {
 		CheckpointSeq: r.CheckpointSeq, EventSeq: r.EventSeq, JournalSeq: r.JournalSeq, TraceCount: r.TraceCount,
 		TraceDropped: r.TraceDropped, InputTokens: in, OutputTokens: out, TotalTokens: total, ErrorType: kind, ErrorMessage: message,
 		CurrentStepIndex: r.CurrentStepIndex, CurrentStepID: r.CurrentStepID, CurrentNodeID: r.CurrentNodeID,
-		ContinuationID: r.ContinuationID, VisitedSteps: fromStrings(r.VisitedSteps), VisitedNodes: fromStrings(r.VisitedNodes),
+		ContinuationID: r.ContinuationID, VisitedSteps: steps, VisitedNodes: nodes,
 		Output: r.Output, Input: r.Input, Creation: dbtype.JSON(r.Creation), Progress: dbtype.JSON(r.Progress),
 		PendingRequest: dbtype.JSON(r.PendingRequest), Messages: dbtype.JSON(r.Messages),
 	}
@@ -117,7 +124,7 @@ func (r Run) Update() RunUpdate {
 	}
 }
 
-// Record makes the domain record of the row.
+// Record makes the domain record of the row. When it is marked as folded, the visited lists are to be read from the checkpoints.
 func (r Run) Record() (run.Run, error) {
 	steps, err := toStrings(r.VisitedSteps)
 	if err != nil {
@@ -130,7 +137,7 @@ func (r Run) Record() (run.Run, error) {
 	out := run.Run{
 		ID: r.ID, Status: run.Status(r.Status), Target: r.Target, AgentName: r.AgentName, WorkflowName: r.WorkflowName,
 		WorkflowKind: r.WorkflowKind, Input: r.Input, Output: r.Output, CurrentStepIndex: r.CurrentStepIndex,
-		CurrentStepID: r.CurrentStepID, CurrentNodeID: r.CurrentNodeID, VisitedSteps: steps, VisitedNodes: nodes,
+		CurrentStepID: r.CurrentStepID, CurrentNodeID: r.CurrentNodeID, VisitedSteps: steps, VisitedNodes: nodes, VisitedFolded: string(r.VisitedSteps) == folded,
 		Messages: json.RawMessage(r.Messages), PendingRequest: json.RawMessage(r.PendingRequest), ContinuationID: r.ContinuationID,
 		Creation: json.RawMessage(r.Creation), Progress: json.RawMessage(r.Progress), SessionID: r.SessionID,
 		Environment: r.Environment, SnapshotDigest: r.SnapshotDigest, Principal: r.Principal, TraceCount: r.TraceCount,
@@ -193,7 +200,7 @@ func fromStrings(s []string) dbtype.JSON {
 }
 
 func toStrings(raw dbtype.JSON) ([]string, error) {
-	if raw == nil {
+	if raw == nil || string(raw) == folded {
 		return nil, nil
 	}
 	if len(raw) == 2 {

@@ -156,7 +156,7 @@ func (s *Store) startLeg(ctx context.Context, given store.StartLeg) (out run.Cla
 		if err := s.claimKey(ctx, t, l.Claim, l.RunID, nil); err != nil {
 			return err
 		}
-		stored, err := getRun(ctx, t.q, l.RunID)
+		stored, err := s.getRun(ctx, t.q, l.RunID)
 		if err != nil {
 			return err
 		}

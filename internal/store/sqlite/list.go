@@ -20,9 +20,9 @@ func dialect() rows.Dialect {
 func (s *Store) ListRuns(ctx context.Context, f store.RunFilter) ([]run.Run, error) {
 	query, args := rows.ListRuns(dialect(), f)
 	out := []run.Run{}
-	err := s.read(ctx, func(ctx context.Context, _ *litedb.Queries, db litedb.DBTX) error {
+	err := s.read(ctx, func(ctx context.Context, q *litedb.Queries, db litedb.DBTX) error {
 		out = out[:0]
-		return each(ctx, db, query, args, func(found *sql.Rows) error {
+		err := each(ctx, db, query, args, func(found *sql.Rows) error {
 			var row rows.Run
 			if err := found.Scan(row.Fields()...); err != nil {
 				return err
@@ -31,6 +31,12 @@ func (s *Store) ListRuns(ctx context.Context, f store.RunFilter) ([]run.Run, err
 			out = append(out, r)
 			return err
 		})
+		for i := range out {
+			if err == nil {
+				err = s.unfold(ctx, q, &out[i])
+			}
+		}
+		return err
 	})
 	return out, err
 }

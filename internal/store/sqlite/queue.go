@@ -29,7 +29,7 @@ func (s *Store) ClaimRuns(ctx context.Context, owner string, lease time.Duration
 		slices.SortStableFunc(claimed, func(a, b litedb.RunQueue) int { return a.AvailableAt.Compare(b.AvailableAt) })
 		out = make([]run.Claimed, 0, len(claimed))
 		for _, q := range claimed {
-			r, err := getRun(ctx, t.q, q.RunID)
+			r, err := s.getRun(ctx, t.q, q.RunID)
 			if err != nil {
 				return fmt.Errorf("claimed run %s: %w", q.RunID, err)
 			}

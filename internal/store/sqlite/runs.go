@@ -99,18 +99,40 @@ func (s *Store) Run(ctx context.Context, id string) (run.Run, error) {
 	var out run.Run
 	err := s.read(ctx, func(ctx context.Context, q *litedb.Queries, _ litedb.DBTX) error {
 		var err error
-		out, err = getRun(ctx, q, id)
+		out, err = s.getRun(ctx, q, id)
 		return err
 	})
 	return out, err
 }
 
-func getRun(ctx context.Context, q *litedb.Queries, id string) (run.Run, error) {
+func (s *Store) getRun(ctx context.Context, q *litedb.Queries, id string) (run.Run, error) {
 	row, err := q.GetRun(ctx, id)
 	if err != nil {
 		return run.Run{}, failure(err)
 	}
-	return rows.Run(row).Record()
+	r, err := rows.Run(row).Record()
+	if err != nil {
+		return run.Run{}, err
+	}
+	return r, s.unfold(ctx, q, &r)
+}
+
+// unfold reads the visited lists of a run from its checkpoints when its row does not have them.
+func (s *Store) unfold(ctx context.Context, q *litedb.Queries, r *run.Run) error {
+	if !r.VisitedFolded {
+		return nil
+	}
+	found, err := q.ListCheckpoints(ctx, r.ID)
+	if err != nil {
+		return fmt.Errorf("visited steps: %w", failure(err))
+	}
+	list, err := s.checkpoints(found)
+	if err != nil {
+		return err
+	}
+	r.VisitedSteps, r.VisitedNodes = run.VisitedOf(list)
+	r.VisitedFolded = false
+	return nil
 }
 
 // Snapshot implements store.Runs.
@@ -158,14 +180,12 @@ func (s *Store) Checkpoints(ctx context.Context, runID string) ([]run.Checkpoint
 func (s *Store) LastCheckpoints(ctx context.Context, runID string, n int) ([]run.Checkpoint, error) {
 	var out []run.Checkpoint
 	err := s.read(ctx, func(ctx context.Context, q *litedb.Queries, _ litedb.DBTX) error {
-		found, err := q.LastCheckpoints(ctx, litedb.LastCheckpointsParams{RunID: runID, Limit: int64(n)})
+		found, err := q.ListCheckpoints(ctx, runID) // a state may continue that of the checkpoint before
 		if err != nil {
 			return err
 		}
-		for i, j := 0, len(found)-1; i < j; i, j = i+1, j-1 {
-			found[i], found[j] = found[j], found[i]
-		}
 		out, err = s.checkpoints(found)
+		out = out[max(0, len(out)-n):]
 		return err
 	})
 	return out, err
@@ -180,6 +200,7 @@ func (s *Store) checkpoints(found []litedb.Checkpoint) ([]run.Checkpoint, error)
 		}
 		out = append(out, c)
 	}
+	run.UnfoldVisited(out)
 	return out, nil
 }
 
@@ -226,7 +247,7 @@ func (s *Store) settle(ctx context.Context, id string, status run.Status, given 
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		p := given
 		var err error
-		if out, err = getRun(ctx, t.q, id); err != nil {
+		if out, err = s.getRun(ctx, t.q, id); err != nil {
 			return err
 		}
 		if changed = !out.Status.Terminal(); !changed {
@@ -285,17 +306,20 @@ func (s *Store) OverdueRuns(ctx context.Context, now time.Time, limit int) ([]ru
 		if err != nil {
 			return err
 		}
-		out, err = records(found)
+		out, err = s.records(ctx, q, found)
 		return err
 	})
 	return out, err
 }
 
-func records(found []litedb.Run) ([]run.Run, error) {
+func (s *Store) records(ctx context.Context, q *litedb.Queries, found []litedb.Run) ([]run.Run, error) {
 	out := make([]run.Run, 0, len(found))
 	for _, row := range found {
 		r, err := rows.Run(row).Record()
 		if err != nil {
+			return nil, err
+		}
+		if err := s.unfold(ctx, q, &r); err != nil {
 			return nil, err
 		}
 		out = append(out, r)

@@ -107,7 +107,7 @@ func (s *Store) ExpireTask(ctx context.Context, id string, given store.Progress)
 		if err := s.decide(ctx, t, &store.TaskDecision{ID: id, State: run.TaskExpired, At: now}); err != nil {
 			return err
 		}
-		stored, err := getRun(ctx, t.q, task.RunID)
+		stored, err := s.getRun(ctx, t.q, task.RunID)
 		if err != nil {
 			return err
 		}
