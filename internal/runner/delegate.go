@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/kneo-go/kneo/internal/agent"
 	"github.com/kneo-go/kneo/internal/engine"
@@ -12,10 +13,11 @@ import (
 )
 
 // Delegate runs an agent that is backed by a workflow for another agent that refers to it (as a tool or a reviewer). Its steps are not the
-// run's: they leave no checkpoints, and their calls are journaled under the caller's step. A person cannot be asked from inside.
+// run's: they leave no checkpoints, and their calls are journaled under the caller's step. The root agent's workflow guardrails check them as they
+// check every step. A person cannot be asked from inside.
 func (r *Runner) Delegate(ctx context.Context, req agent.Request) (agent.Result, error) {
 	p := *req.Plan
-	p.Root, p.StepGuardrails = req.Agent, nil
+	p.Root = req.Agent
 	input := ""
 	if n := len(req.Messages); n > 0 {
 		input = req.Messages[n-1].Content
@@ -47,10 +49,22 @@ func (r *Runner) Delegate(ctx context.Context, req agent.Request) (agent.Result,
 func (r *Runner) delegate(ctx context.Context, p *plan.Plan, req agent.Request, a engine.Action) (engine.Result, error) {
 	res := engine.Result{Key: a.Key}
 	key := req.StepKey + "/" + a.Key
-	if a.Kind == engine.RunFunction {
+	ctx, cancel := withLimit(ctx, a)
+	defer cancel()
+	switch a.Kind {
+	case engine.CheckStep:
+		text, _, err := r.Guardrails.CheckStep(ctx, agent.CheckRequest{
+			Plan: p, RunID: req.RunID, SnapshotDigest: req.SnapshotDigest, StepKey: key, Text: a.Input, Journal: req.Journal,
+		})
+		if err != nil {
+			return r.failedCall(ctx, res, err)
+		}
+		res.Output = &text
+		return res, nil
+	case engine.RunFunction:
 		out, err := r.Functions.CallFunction(ctx, a.Function, a.Input, req.RunID, key)
 		if err != nil {
-			return failedCall(ctx, res, err)
+			return r.failedCall(ctx, res, err)
 		}
 		res.Output = &out
 		return res, nil
@@ -59,15 +73,45 @@ func (r *Runner) delegate(ctx context.Context, p *plan.Plan, req agent.Request, 
 		Plan: p, Agent: a.Agent, RunID: req.RunID, SnapshotDigest: req.SnapshotDigest, StepKey: key, Messages: a.Messages, Journal: req.Journal,
 	})
 	if err != nil {
-		return failedCall(ctx, res, err)
+		return r.failedCall(ctx, res, err)
 	}
 	res.Usage = out.Usage
 	res.Agent, err = agentResult(out, a.Messages)
 	return res, err
 }
 
-func failedCall(ctx context.Context, res engine.Result, err error) (engine.Result, error) {
+// limitError is the cause of a context whose step took too long.
+type limitError struct {
+	seconds int64
+	scope   string
+}
+
+func (e *limitError) Error() string { return timedOut(e.seconds, e.scope, false).Message }
+
+// withLimit applies the time limits of a step and of those around it; each counts from the start of the action.
+func withLimit(ctx context.Context, a engine.Action) (context.Context, context.CancelFunc) {
+	var limit *limitError
+	if a.TimeoutSeconds != nil {
+		limit = &limitError{seconds: *a.TimeoutSeconds}
+	}
+	for _, s := range a.Scopes {
+		if limit == nil || s.TimeoutSeconds < limit.seconds {
+			limit = &limitError{s.TimeoutSeconds, s.Key}
+		}
+	}
+	if limit == nil {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, time.Duration(limit.seconds)*time.Second, limit)
+}
+
+func (r *Runner) failedCall(ctx context.Context, res engine.Result, err error) (engine.Result, error) {
 	var cut *cutOffError
+	var limit *limitError
+	if errors.As(context.Cause(ctx), &limit) {
+		res.Err = timedOut(limit.seconds, limit.scope, r.RetryOnTimeout)
+		return res, nil
+	}
 	if ctx.Err() != nil || errors.As(err, &cut) {
 		return res, err
 	}

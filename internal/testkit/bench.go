@@ -63,7 +63,7 @@ func NewBench(t testing.TB) *Bench {
 
 // NewBenchOn uses a store that the caller owns.
 func NewBenchOn(t testing.TB, s store.Store) *Bench {
-	return &Bench{t: t, Base: s, Clock: clock.System{}, Handlers: newHandlers(), plans: map[string]*plan.Plan{}}
+	return &Bench{t: t, Base: s, Clock: clock.System{}, Handlers: NewHandlers(), plans: map[string]*plan.Plan{}}
 }
 
 // ManualClock makes executors started from now on use a clock that the test moves.
@@ -133,6 +133,7 @@ func (b *Bench) Executor(dieAfter int) *Executor {
 		Store: m, Plans: b.Plan, Agents: loop, Guardrails: loop, Functions: b.Handlers, Clock: b.Clock, Lease: time.Minute,
 		Watched: func(string) bool { return b.Watched },
 	})
+	loop.Delegate = r.Delegate
 	return &Executor{Runner: r, Store: m, b: b}
 }
 

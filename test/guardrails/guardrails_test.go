@@ -135,6 +135,9 @@ func TestNoWayAround(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%s", k.name, stage.name, rule["type"]), func(t *testing.T) {
 					bad := play(t, s, k, guard(stage.name, with(rule, "block")), stage.bad)
 					refused(t, k, bad)
+					if k.reviews {
+						return // x is shown a question, not the text alone, and its answer is no step's output
+					}
 					good := play(t, s, k, guard(stage.name, with(rule, "block")), stage.good)
 					if good.row.Status != run.Completed || k.after && good.bracket != 1 {
 						t.Errorf("a good text: %s %+v, %d calls after it", good.row.Status, good.row.Error, good.bracket)
@@ -187,6 +190,9 @@ func TestOnlyTheRewrittenTextGoesOn(t *testing.T) {
 		for _, tt := range []struct{ stage, action, bad string }{
 			{"output", "revise", "a leak"}, {"workflow", "revise", "a leak"}, {"workflow", "redact", "a leak"}, {"tool", "redact", "search a leak"},
 		} {
+			if k.reviews {
+				continue
+			}
 			t.Run(k.name+"/"+tt.stage+"/"+tt.action, func(t *testing.T) {
 				r := play(t, s, k, guard(tt.stage, with(rules[2], tt.action)), tt.bad)
 				if r.row.Status != run.Completed || r.row.Output == nil {
@@ -207,7 +213,7 @@ func TestOnlyTheRewrittenTextGoesOn(t *testing.T) {
 func TestFunctionStepsAreChecked(t *testing.T) {
 	s := open(t)
 	for _, k := range kinds {
-		if k.name == "guardrail step" || k.name == "agent as tool" || k.name == "after a person" {
+		if k.name == "guardrail step" || k.name == "agent as tool" || k.name == "after a person" || k.reviews {
 			continue // their step is an agent by nature
 		}
 		t.Run(k.name, func(t *testing.T) {
@@ -289,10 +295,33 @@ func TestToolPolicies(t *testing.T) {
 				if r.search != 0 {
 					t.Errorf("the tool was called %d times", r.search)
 				}
-				if !p.silent {
+				if !p.silent && !k.reviews {
 					refused(t, k, r)
 				}
 			})
 		}
+	}
+}
+
+// TestStepsBehindATool: the workflow stage sees every step of a workflow that another agent calls, not only what comes out of it.
+func TestStepsBehindATool(t *testing.T) {
+	s := open(t)
+	for _, what := range []string{"agent", "function"} {
+		t.Run(what, func(t *testing.T) {
+			k := kinds[0]
+			k.build = func(spec object) {
+				first := step("x", "agent", "x")
+				if what == "function" {
+					first = step("x", "function", "identity")
+				}
+				components(spec)["workflows"] = object{"inner": object{"type": "sequential", "steps": []any{first, step("u", "function", "upper")}}}
+				spec["tools"].(object)["ask"] = object{"description": "d", "agent": "team"}
+				agents := components(spec)["agents"].(object)
+				agents["team"] = object{"name": "team", "as_agent": "inner"}
+				agents["boss"] = object{"name": "boss", "model": "kit", "strategy": "react", "tools": []any{"ask"}}
+				spec["workflow"] = object{"type": "sequential", "steps": []any{stubborn("agent", "boss"), bracket}}
+			}
+			refused(t, k, play(t, s, k, guard("workflow", with(rules[2], "block")), "a leak"))
+		})
 	}
 }

@@ -70,6 +70,8 @@ type kind struct {
 	after bool
 	// resumes says that the run waits for a person, whose answer x gets.
 	resumes bool
+	// reviews says that x judges another agent's text, and refuses unless it answers PASS.
+	reviews bool
 	build   func(spec object)
 }
 
@@ -133,6 +135,21 @@ var kinds = []kind{
 	{name: "agent as tool", after: true, build: func(spec object) {
 		spec["tools"].(object)["ask"] = object{"description": "d", "agent": "x"}
 		components(spec)["agents"].(object)["boss"] = object{"name": "boss", "model": "kit", "strategy": "react", "tools": []any{"ask"}}
+		spec["workflow"] = object{"type": "sequential", "steps": []any{stubborn("agent", "boss"), bracket}}
+	}},
+	{name: "workflow as tool", after: true, build: func(spec object) {
+		components(spec)["workflows"] = object{"inner": object{"type": "sequential", "steps": []any{stubborn("agent", "x")}}}
+		spec["tools"].(object)["ask"] = object{"description": "d", "agent": "team"}
+		agents := components(spec)["agents"].(object)
+		agents["team"] = object{"name": "team", "as_agent": "inner"}
+		agents["boss"] = object{"name": "boss", "model": "kit", "strategy": "react", "tools": []any{"ask"}}
+		spec["workflow"] = object{"type": "sequential", "steps": []any{stubborn("agent", "boss"), bracket}}
+	}},
+	{name: "workflow as reviewer", reviews: true, build: func(spec object) {
+		components(spec)["workflows"] = object{"inner": object{"type": "sequential", "steps": []any{stubborn("agent", "x")}}}
+		agents := components(spec)["agents"].(object)
+		agents["team"] = object{"name": "team", "as_agent": "inner"}
+		agents["boss"] = object{"name": "boss", "model": "kit", "guardrails": object{"output": []any{object{"id": "r", "type": "agent", "ref": "team"}}}}
 		spec["workflow"] = object{"type": "sequential", "steps": []any{stubborn("agent", "boss"), bracket}}
 	}},
 	{name: "after a person", after: true, resumes: true, build: func(spec object) {
