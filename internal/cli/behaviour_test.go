@@ -208,7 +208,7 @@ func TestFilesOfSpecs(t *testing.T) {
 	m.write(t, "old.yaml", "agent: { name: a }\n")
 	expect(t, m.kneo(t.Context(), "spec", "migrate", "old.yaml", "--check"), 1)
 	expect(t, m.kneo(t.Context(), "spec", "migrate", "old.yaml"), 0, "version: v1")
-	expect(t, m.kneo(t.Context(), "spec", "migrate", "old.yaml", "--json"), 0, `"source_version": "v0"`, `"changed": true`)
+	expect(t, m.kneo(t.Context(), "spec", "migrate", "old.yaml", "--json"), 0, `"source_version": null`, `"changed": true`)
 	expect(t, m.kneo(t.Context(), "spec", "migrate", "old.yaml", "-o", "new.yaml"), 0, "✓ Wrote migrated spec: new.yaml")
 	expect(t, m.kneo(t.Context(), "spec", "migrate", "new.yaml", "--check", "--json"), 0, `"changed": false`)
 	expect(t, m.kneo(t.Context(), "spec", "bundle", "sign", "new.yaml", "-o", "b.json"), 2, "'--approved-by'")

@@ -187,6 +187,9 @@ func (s *shell) configRenderSpec() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := e.Enforced(); err != nil {
+			return err
+		}
 		if err := s.loaded.Prepare(); err != nil {
 			return err
 		}

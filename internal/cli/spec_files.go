@@ -29,6 +29,9 @@ func (s *shell) specResolve() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := e.Enforced(); err != nil {
+			return err
+		}
 		if err := s.writeSpec(output, e.Tree); err != nil {
 			return err
 		}
@@ -157,7 +160,11 @@ func (s *shell) specMigrate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return s.migrated(cmd, after, m, output, check)
+		answer := migration{TargetVersion: m.TargetVersion, Changed: m.Changed, Applied: append([]string{}, m.Applied...)}
+		if version := tree.Get("version"); !version.IsNull() {
+			answer.SourceVersion = &version.Value
+		}
+		return s.migrated(cmd, after, answer, output, check)
 	})
 	cmd.Flags().StringVarP(&output, "output", "o", "", "File to write.")
 	cmd.Flags().BoolVar(&check, "check", false, "Change nothing; the exit code is 1 when something would change.")
@@ -166,7 +173,7 @@ func (s *shell) specMigrate() *cobra.Command {
 
 // migration is the JSON answer of migrate.
 type migration struct {
-	SourceVersion string          `json:"source_version"`
+	SourceVersion *string         `json:"source_version"`
 	TargetVersion string          `json:"target_version"`
 	Changed       bool            `json:"changed"`
 	Applied       []string        `json:"applied"`
@@ -174,15 +181,14 @@ type migration struct {
 	Spec          json.RawMessage `json:"spec,omitempty"`
 }
 
-func (s *shell) migrated(cmd *cobra.Command, after *spec.Node, m spec.Migration, output string, check bool) error {
-	answer := migration{SourceVersion: m.SourceVersion, TargetVersion: m.TargetVersion, Changed: m.Changed, Applied: append([]string{}, m.Applied...)}
+func (s *shell) migrated(cmd *cobra.Command, after *spec.Node, answer migration, output string, check bool) error {
 	if check {
 		if asJSON(cmd) {
 			if err := s.value(answer); err != nil {
 				return err
 			}
 		}
-		if m.Changed {
+		if answer.Changed {
 			return verdict{}
 		}
 		return nil

@@ -119,8 +119,8 @@ type Retention struct {
 
 // EnvironmentSettings are the rules and spec defaults of one environment.
 type EnvironmentSettings struct {
-	PolicyEnforcement Free `json:"policy_enforcement"`
-	Defaults          Free `json:"defaults"`
+	PolicyEnforcement Free `json:"policy_enforcement,omitzero"`
+	Defaults          Free `json:"defaults,omitzero"`
 }
 
 const defaultTimeout = 120

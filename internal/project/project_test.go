@@ -192,8 +192,8 @@ func TestShortModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		"version: v1\nagent: { name: a }\n": `{"provider":"openai","temperature":0.5}`,
-		"version: v1\n":                     `{"provider":"openai","temperature":0.5}`,
+		"version: v1\nagent: { name: a }\n": `{"provider":"openai","temperature":0.5,"extra":{}}`,
+		"version: v1\n":                     `{"provider":"openai","temperature":0.5,"extra":{}}`,
 	} {
 		e, err := p.Resolve(Source{Name: "s", Text: []byte(text)}, "")
 		if err != nil {

@@ -24,6 +24,8 @@ type Effective struct {
 	Warnings []string
 	// Found are the warnings of reading the files.
 	Found spec.Diagnostics
+	// Invalid says why the rules of the environment could not be applied: the spec has not the form of one.
+	Invalid spec.Diagnostics
 	// Sources are the texts that were read, by file name.
 	Sources map[string][]byte
 }
@@ -42,6 +44,15 @@ type PolicyError struct{ Found spec.Diagnostics }
 
 // Error returns one line per violation.
 func (e *PolicyError) Error() string { return e.Found.Text() }
+
+// Enforced fails where the rules of the environment should have been applied and could not be. Commands that check the spec themselves say more
+// and need not ask.
+func (e *Effective) Enforced() error {
+	if len(e.Invalid) > 0 {
+		return &PolicyError{Found: e.Invalid}
+	}
+	return nil
+}
 
 // Source is where a spec comes from: a path, or text that is already there under a name for messages.
 type Source struct {
@@ -190,13 +201,8 @@ func (p *Project) fillAgent(tree *spec.Node, environment string) *spec.Node {
 	}
 	extra := model.Get("extra")
 	model = under(model, modelDefaults(defaults))
-	if d := defaults.Extra; !d.IsNull() {
-		model = model.With("extra", spec.Merge(d.Node, orEmpty(extra)))
-	}
-	if model.Len() > 0 {
-		agent = agent.With("model", model)
-	}
-	return agent
+	model = model.With("extra", spec.Merge(orEmpty(defaults.Extra.Node), orEmpty(extra)))
+	return agent.With("model", model)
 }
 
 func orEmpty(n *spec.Node) *spec.Node {
@@ -268,9 +274,15 @@ func (p *Project) enforce(e *Effective) error {
 		return fmt.Errorf("Invalid project config %s: environments.%s.policy_enforcement: %w", p.ConfigPath, e.Environment, err) //nolint:revive,staticcheck // the documented text
 	}
 	doc, found, err := spec.Inputs{Base: e.Tree}.Check(spec.ValidateOptions{})
-	if err != nil || doc == nil {
+	if err != nil {
 		// The command that follows tells what is wrong with the spec itself.
 		return nil //nolint:nilerr // reported by the check of the command
+	}
+	if doc == nil {
+		if rules.Enabled {
+			e.Invalid = found
+		}
+		return nil
 	}
 	report := policy.NewReport(doc, found)
 	if blocked := policy.Evaluate(rules, e.Environment, report); policy.Blocks(blocked) {

@@ -9,8 +9,6 @@ const CurrentVersion = "v1"
 
 // Migration says what Migrate did.
 type Migration struct {
-	// SourceVersion is "v0" for documents without a version.
-	SourceVersion string
 	TargetVersion string
 	Changed       bool
 	// Applied lists the steps in order.
@@ -22,12 +20,12 @@ type Migration struct {
 func Migrate(tree *Node) (*Node, Migration, error) {
 	version := tree.Get("version")
 	if version != nil && version.Kind == String && version.Value == CurrentVersion {
-		return tree, Migration{SourceVersion: CurrentVersion, TargetVersion: CurrentVersion}, nil
+		return tree, Migration{TargetVersion: CurrentVersion}, nil
 	}
 	if !version.IsNull() && (version.Kind != String || version.Value != "v0") {
 		return nil, Migration{}, problem.New(problem.InvalidRequest, "Unsupported spec version: %s", versionText(version))
 	}
-	m := Migration{SourceVersion: "v0", TargetVersion: CurrentVersion, Changed: true}
+	m := Migration{TargetVersion: CurrentVersion, Changed: true}
 	tree = tree.With("version", &Node{Kind: String, Value: CurrentVersion, Pos: posOf(version)})
 	m.note("set version=v1")
 	tree = m.rename(tree, "root_agent", "agent")
