@@ -148,7 +148,7 @@ func (t target) varied(path string, spec object) Open {
 		for k, v := range spec {
 			copied[k] = v
 		}
-		copied["description"] = mark
+		copied["metadata"] = object{"description": mark}
 		body := encode(object{"spec": copied})
 		var digits []byte
 		for i := range len(body) - len(mark) {
