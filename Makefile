@@ -18,7 +18,7 @@ comma := ,
 
 GOTOOL = mkdir -p $(BIN) && $(LIMIT) 600s go build -trimpath -o $@ -modfile=$<
 
-.PHONY: help tools generate docs check-generate lint format test test-python bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build run serve conformance compat chaos soak licenses sbom reproducible clean
+.PHONY: help tools generate docs check-generate lint format test test-python bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build run serve conformance compat chaos soak licenses sbom reproducible upgrade clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -70,8 +70,8 @@ test-python: $(PYTEST) ## Run the tests of the Python worker
 
 test: $(BIN)/gotestsum test-python ## Run all tests, with the race detector where there is a C compiler
 	@mkdir -p $(OUT)
-	CGO_ENABLED=$(CGO_FOR_TESTS) $(LIMIT) 1200s gotestsum --format pkgname-and-test-fails --junitfile $(OUT)/junit.xml \
-		-- $(RACE) -timeout 10m $(PACKAGES)
+	CGO_ENABLED=$(CGO_FOR_TESTS) $(LIMIT) 1500s gotestsum --format pkgname-and-test-fails --junitfile $(OUT)/junit.xml \
+		-- $(RACE) -timeout 12m $(PACKAGES)
 
 bench: ## Run the benchmarks once each
 	$(LIMIT) 900s go test -run '^$$' -bench . -benchmem -benchtime 200ms -timeout 14m $(PACKAGES)
@@ -129,6 +129,9 @@ reproducible: ## Build the committed state twice and compare the bytes
 
 compat: build ## Run the published clients against the built server
 	$(LIMIT) 240s test/compat/run
+
+upgrade: ## Restart replicas of the previous commit one after another as this one, on one database
+	$(LIMIT) 900s tools/upgrade
 
 clean: ## Remove build results
 	rm -rf $(OUT)
