@@ -64,6 +64,7 @@ func Examine(ctx context.Context, env config.Env, environ []string, now time.Tim
 	e.secrets(ctx)
 	e.certificate()
 	e.folders()
+	e.elsewhere()
 	if e.cfg.Storage.DatabaseURL != "" {
 		e.postgres(ctx)
 	} else {

@@ -68,3 +68,17 @@ func TestExamine(t *testing.T) {
 		t.Error("looking made a folder")
 	}
 }
+
+// TestAnotherDatabaseLiesHere: rows that seem to be missing are in a file that this service does not read.
+func TestAnotherDatabaseLiesHere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir(".kneo", 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(".kneo", "kneo_runs.sqlite"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(Examine(t.Context(), config.FromMap(nil), nil, time.Now())); !strings.Contains(got, "kneo_runs.sqlite lies here too") {
+		t.Error(got)
+	}
+}

@@ -38,6 +38,7 @@ var platform = []string{"run.timed_out", "run.dead_lettered", "human.expired", "
 
 // TestEveryAuditEvent causes an event of every kind and compares actor and metadata.
 func TestEveryAuditEvent(t *testing.T) {
+	t.Parallel()
 	model := replica.NewModel(t)
 	hold := make(chan struct{})
 	model.Answer = func(c replica.ModelCall) (string, int) {

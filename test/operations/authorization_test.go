@@ -24,6 +24,7 @@ import (
 // TestAuthorizationOfEveryMethod calls every method of the contract over both transports: without a key, with a key that has every scope but the
 // one the contract names, and with a key that has only that one.
 func TestAuthorizationOfEveryMethod(t *testing.T) {
+	t.Parallel()
 	facts, err := contract.Load()
 	if err != nil {
 		t.Fatal(err)

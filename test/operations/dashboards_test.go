@@ -19,6 +19,7 @@ var metricName = regexp.MustCompile(`\bkneo_[a-z_]+`)
 
 // TestDashboardsUseWhatExists reads dashboard, rules and the page of metrics and looks for every name in a scrape of a service that was used.
 func TestDashboardsUseWhatExists(t *testing.T) {
+	t.Parallel()
 	db, err := pgtest.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 // TestPathsStayInTheSpecRoot tries every way out of the folder.
 func TestPathsStayInTheSpecRoot(t *testing.T) {
+	t.Parallel()
 	root, outside := t.TempDir(), t.TempDir()
 	secret := filepath.Join(outside, "secret.yaml")
 	if err := os.WriteFile(secret, []byte("version: v1\nagent: {name: stolen}\n"), 0o600); err != nil {
@@ -43,6 +44,7 @@ func TestPathsStayInTheSpecRoot(t *testing.T) {
 
 // TestHeadersAndLogsCannotBeForged sends line breaks and control characters where they could end up in a header or a log line.
 func TestHeadersAndLogsCannotBeForged(t *testing.T) {
+	t.Parallel()
 	p := replica.Serve(t, t.TempDir(), nil)
 	forged := "x\",\"msg\":\"forged\"}\n{\"msg\":\"forged"
 	p.OK(t, http.StatusOK, "POST", "/v1/runs", object{"input": forged, "spec": greeter(), "session_id": "s\r\nX-Evil: 1"})
@@ -74,6 +76,7 @@ func TestHeadersAndLogsCannotBeForged(t *testing.T) {
 
 // TestHostileYAML sends documents that grow, recurse or name types.
 func TestHostileYAML(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	var bomb strings.Builder
 	bomb.WriteString("version: v1\nagent: {name: a}\nx0: &x0 [a,a,a,a,a,a,a,a,a]\n")
@@ -104,6 +107,7 @@ func TestHostileYAML(t *testing.T) {
 
 // TestKeysAreNotCarriedElsewhere answers a model call with a redirect: the key must not go there.
 func TestKeysAreNotCarriedElsewhere(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int64
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
 	t.Cleanup(elsewhere.Close)
@@ -121,6 +125,7 @@ func TestKeysAreNotCarriedElsewhere(t *testing.T) {
 
 // TestSpecsCannotNameAnyAddress: metadata services are never asked, and a deployment may name the only hosts.
 func TestSpecsCannotNameAnyAddress(t *testing.T) {
+	t.Parallel()
 	model := replica.NewModel(t)
 	run := func(p *replica.Process, url string) string {
 		t.Helper()

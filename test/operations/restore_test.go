@@ -71,6 +71,7 @@ func kneo(t *testing.T, dir string, env map[string]string, want int, args ...str
 
 // TestRestoreSQLite copies a database while the service runs, loses it, and brings it back.
 func TestRestoreSQLite(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	env := map[string]string{"KNEO_SERV_SQLITE_PATH": "data/kneo.db"}
 	p := replica.Serve(t, dir, env)
@@ -98,6 +99,7 @@ func TestRestoreSQLite(t *testing.T) {
 
 // TestRestoreRefusals brings back what must not be brought back.
 func TestRestoreRefusals(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	env := map[string]string{"KNEO_SERV_SQLITE_PATH": "kneo.db"}
 	write := func(name, content string) {
@@ -135,6 +137,7 @@ func TestRestoreRefusals(t *testing.T) {
 
 // TestRestorePostgres does the drill with pg_dump and pg_restore, into another database.
 func TestRestorePostgres(t *testing.T) {
+	t.Parallel()
 	db, err := pgtest.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -174,6 +177,7 @@ func TestRestorePostgres(t *testing.T) {
 // TestRollingRestart replaces one replica after another while requests arrive: none is lost, and older and newer processes share the database. With
 // KNEO_UPGRADE_FROM the first replicas are another build.
 func TestRollingRestart(t *testing.T) {
+	t.Parallel()
 	db, err := pgtest.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ func refused(t *testing.T, env map[string]string) string {
 
 // TestStartIsRefused holds every reason of the runbook for a service that does not start.
 func TestStartIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		env  map[string]string
 		want string
@@ -46,6 +47,7 @@ func TestStartIsRefused(t *testing.T) {
 
 // TestReadinessNamesTheCheck: 503 with the check that failed, while liveness stays.
 func TestReadinessNamesTheCheck(t *testing.T) {
+	t.Parallel()
 	p := replica.Serve(t, t.TempDir(), map[string]string{"KNEO_SERV_HEALTH_PROVIDERS": "openai", "KNEO_SERV_HEALTH_MCP_SECRETS": "SOME_TOKEN", "KNEO_SERV_ADMIN_API_KEY": "k"})
 	answer := p.OK(t, http.StatusServiceUnavailable, "GET", "/readyz", nil)
 	text, err := json.Marshal(answer)
@@ -59,6 +61,7 @@ func TestReadinessNamesTheCheck(t *testing.T) {
 
 // TestDatabaseGoesAwayAndComesBack: readiness says so, requests get 503, and everything goes on afterwards without a restart.
 func TestDatabaseGoesAwayAndComesBack(t *testing.T) {
+	t.Parallel()
 	db, err := pgtest.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +97,7 @@ func TestDatabaseGoesAwayAndComesBack(t *testing.T) {
 
 // TestSecondProcessOnOneFile: the second writer is refused and told the way out; a reader is not.
 func TestSecondProcessOnOneFile(t *testing.T) {
+	t.Parallel()
 	dir, env := t.TempDir(), map[string]string{"KNEO_SERV_SQLITE_PATH": "kneo.db"}
 	p := replica.Serve(t, dir, env)
 	_, stderr := kneo(t, dir, env, 1, "service", "serve", "--port", "0")
@@ -107,6 +111,7 @@ func TestSecondProcessOnOneFile(t *testing.T) {
 
 // TestRunsWaitWithoutAWorker: the run stays queued, says so, and doctor and metrics show it.
 func TestRunsWaitWithoutAWorker(t *testing.T) {
+	t.Parallel()
 	dir, env := t.TempDir(), map[string]string{"KNEO_SERV_SQLITE_PATH": "kneo.db"}
 	p := replica.Serve(t, dir, env, "--no-worker")
 	run := p.OK(t, http.StatusAccepted, "POST", "/v1/runs", object{"input": "x", "spec": greeter(), "async_mode": true})["run_id"].(string)
@@ -130,6 +135,7 @@ func TestRunsWaitWithoutAWorker(t *testing.T) {
 
 // TestWorkersApart: one process answers, another one executes; the worker answers probes and scrapes only.
 func TestWorkersApart(t *testing.T) {
+	t.Parallel()
 	db, err := pgtest.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -159,6 +165,7 @@ func TestWorkersApart(t *testing.T) {
 
 // TestCancelIsNeverOverwritten cancels a run whose step hangs: the step's late answer changes nothing. It also shows the deadline of a run.
 func TestCancelIsNeverOverwritten(t *testing.T) {
+	t.Parallel()
 	model := replica.NewModel(t)
 	release := make(chan struct{})
 	model.Answer = func(replica.ModelCall) (string, int) {
@@ -193,9 +200,11 @@ func TestCancelIsNeverOverwritten(t *testing.T) {
 
 // TestLimitsAndKeys holds 401, 403, 400, 409, 413 and 422 of the runbook.
 func TestLimitsAndKeys(t *testing.T) {
+	t.Parallel()
 	p := replica.Serve(t, t.TempDir(), map[string]string{
-		"KNEO_SERV_API_KEYS": "eve:k1:viewer;ann:k2:operator", "KNEO_SERV_MAX_INPUT_CHARS": "10", "KNEO_SERV_MAX_BODY_BYTES": "4000", "KNEO_SERV_MAX_INLINE_SPEC_BYTES": "300",
-		"KNEO_SERV_MAX_METADATA_BYTES": "50", "KNEO_SERV_MAX_PATH_CHARS": "30",
+		"KNEO_SERV_API_KEYS": "eve:k1:viewer;ann:k2:operator;rob:k3:reviewer", "KNEO_SERV_MAX_INPUT_CHARS": "10", "KNEO_SERV_MAX_BODY_BYTES": "4000", "KNEO_SERV_MAX_INLINE_SPEC_BYTES": "300",
+		"KNEO_SERV_MAX_METADATA_BYTES": "50", "KNEO_SERV_MAX_PATH_CHARS": "30", "KNEO_SERV_MAX_OVERRIDES_BYTES": "50", "KNEO_SERV_MAX_LIST_ITEMS": "3",
+		"KNEO_SERV_MAX_HUMAN_CONTENT_CHARS": "10",
 	})
 	as := func(key string, more ...string) []string {
 		return append([]string{"Authorization", "Bearer " + key}, more...)
@@ -216,6 +225,7 @@ func TestLimitsAndKeys(t *testing.T) {
 	p.OK(t, http.StatusBadRequest, "POST", "/v1/runs", body(nil), as("k2", "Idempotency-Key", strings.Repeat("k", 257))...)
 	for name, more := range map[string]object{
 		"input": {"input": strings.Repeat("x", 11)}, "metadata": {"metadata": object{"a": strings.Repeat("x", 100)}},
+		"overrides": {"overrides": object{"a": strings.Repeat("x", 100)}}, "list": {"overlays": []string{"a", "b", "c", "d"}},
 		"inline spec": {"spec": object{"version": "v1", "agent": object{"name": strings.Repeat("n", 400)}}}, "path": {"spec": nil, "spec_path": strings.Repeat("p", 31)},
 	} {
 		status, answer, err := p.Call(t.Context(), "POST", "/v1/runs", body(more), as("k2")...)
@@ -223,11 +233,13 @@ func TestLimitsAndKeys(t *testing.T) {
 			t.Errorf("%s: %d %v %v", name, status, answer, err)
 		}
 	}
+	p.OK(t, http.StatusUnprocessableEntity, "POST", "/v1/human-tasks/none/resume", object{"request_id": "q", "decision": "provided", "content": strings.Repeat("c", 11)}, as("k3")...)
 	p.OK(t, http.StatusRequestEntityTooLarge, "POST", "/v1/runs", body(object{"session_id": strings.Repeat("s", 5000)}), as("k2")...)
 }
 
 // TestHumanTasksThatAreGone: an unknown or answered task is 404, one whose time has passed is 409.
 func TestHumanTasksThatAreGone(t *testing.T) {
+	t.Parallel()
 	p := replica.Serve(t, t.TempDir(), map[string]string{"KNEO_SERV_SWEEP_SECONDS": "0.1"})
 	answer := object{"request_id": "q", "decision": "approved"}
 	p.OK(t, http.StatusNotFound, "POST", "/v1/human-tasks/none/resume", answer)
@@ -242,8 +254,43 @@ func TestHumanTasksThatAreGone(t *testing.T) {
 	}
 }
 
+// TestTaskIsAnsweredOnce answers a task while the answer of somebody else is being carried out: 409, and the first one counts.
+func TestTaskIsAnsweredOnce(t *testing.T) {
+	t.Parallel()
+	model := replica.NewModel(t)
+	release := make(chan struct{})
+	model.Answer = func(c replica.ModelCall) (string, int) {
+		<-release
+		return c.Input, http.StatusOK
+	}
+	p := replica.Serve(t, t.TempDir(), map[string]string{"HOUSE_KEY": "k"})
+	paused := p.OK(t, http.StatusOK, "POST", "/v1/runs", object{"input": "x", "spec": gated(object{"request_type": "freeform"}, model.Agent("publish"))})
+	path := "/v1/human-tasks/" + paused["continuation_id"].(string) + "/resume"
+	answer := func(text string) object {
+		return object{"request_id": "q", "decision": "provided", "content": text}
+	}
+	first := make(chan object, 1)
+	go func() {
+		_, out, err := p.Call(t.Context(), "POST", path, answer("first"))
+		if err != nil {
+			t.Error(err)
+		}
+		first <- out
+	}()
+	replica.Eventually(t, "the first answer is carried out", func() bool { return len(model.Calls()) > 0 })
+	status, refusal, err := p.Call(t.Context(), "POST", path, answer("second"))
+	if err != nil || status != http.StatusConflict && status != http.StatusNotFound {
+		t.Errorf("second answer: %d %v %v", status, refusal, err)
+	}
+	close(release)
+	if out := <-first; out["status"] != "completed" || out["output_text"] != "first" {
+		t.Errorf("first answer: %v", out)
+	}
+}
+
 // TestMissingSecretAtTheCall: the run is answered with 424 and the name of the variable.
 func TestMissingSecretAtTheCall(t *testing.T) {
+	t.Parallel()
 	p := replica.Serve(t, t.TempDir(), nil)
 	model := &replica.Model{URL: "http://127.0.0.1:1/v1"}
 	status, answer, err := p.Call(t.Context(), "POST", "/v1/runs", object{"input": "x", "spec": object{"version": "v1", "agent": model.Agent("a")}})
@@ -255,6 +302,7 @@ func TestMissingSecretAtTheCall(t *testing.T) {
 
 // TestToolWithoutImplementation: the spec is refused with a diagnostic that names the tool.
 func TestToolWithoutImplementation(t *testing.T) {
+	t.Parallel()
 	p := replica.Serve(t, t.TempDir(), nil)
 	spec := object{"version": "v1", "agent": object{"name": "a"}, "components": object{"functions": object{"f": object{"implementation": "shop.none"}}}, "workflow": object{
 		"name": "w", "type": "sequential", "steps": []object{{"id": "f", "kind": "function", "ref": "f"}},
@@ -268,6 +316,7 @@ func TestToolWithoutImplementation(t *testing.T) {
 
 // TestFilesOfRetention: artifact and log files go with their age, and a dry run only counts.
 func TestFilesOfRetention(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	old := filepath.Join(dir, "artifacts", "old.txt")
 	if err := os.MkdirAll(filepath.Dir(old), 0o750); err != nil {

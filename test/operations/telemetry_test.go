@@ -12,6 +12,7 @@ import (
 
 // TestTelemetryReachesTheCollector follows one trace from the caller through the queue to the model's provider.
 func TestTelemetryReachesTheCollector(t *testing.T) {
+	t.Parallel()
 	collector, model := replica.NewCollector(t), replica.NewModel(t)
 	env := collector.Env()
 	maps.Copy(env, map[string]string{"HOUSE_KEY": "k", "KNEO_SERV_SWEEP_SECONDS": "1"})
@@ -58,6 +59,7 @@ func TestTelemetryReachesTheCollector(t *testing.T) {
 
 // TestWithoutTelemetryNothingIsSent is the default.
 func TestWithoutTelemetryNothingIsSent(t *testing.T) {
+	t.Parallel()
 	collector := replica.NewCollector(t)
 	p := replica.Serve(t, t.TempDir(), map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://" + collector.Addr})
 	p.OK(t, http.StatusOK, "POST", "/v1/runs", object{"input": "x", "spec": greeter()})
@@ -71,6 +73,7 @@ func TestWithoutTelemetryNothingIsSent(t *testing.T) {
 
 // TestMetrics looks for every name that dashboards use.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	model := replica.NewModel(t)
 	p := replica.Serve(t, t.TempDir(), map[string]string{"HOUSE_KEY": "k"})
 	p.OK(t, http.StatusOK, "POST", "/v1/runs", object{"input": "x", "spec": object{"version": "v1", "agent": model.Agent("writer")}})
