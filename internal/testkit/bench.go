@@ -209,15 +209,15 @@ func (e *Executor) Continue(runID string) (run.Claimed, error) {
 	if err != nil {
 		return run.Claimed{}, err
 	}
-	now := e.b.Clock.Now()
+	now, replay := e.b.Clock.Now(), record.ReplayContextOf(&r, list)
 	r.Status, r.CompletedAt = run.Running, nil
 	return e.Store.ContinueRun(ctx, store.StartLeg{
 		RunID: runID, From: run.Failed, Mode: run.ModeInline, Owner: e.OwnerID(), Lease: e.LeaseTime(), Reply: run.ReplyContinue,
 		Progress: store.Progress{
 			Run: &r, Entries: []run.Entry{engine.ContinueEntry(id.New())},
 			Checkpoints: []run.Checkpoint{{
-				ID: id.New(), RunID: runID, Type: run.CheckpointReplayContext, Iteration: 1, State: record.State(&r),
-				TraceEvents: json.RawMessage(`[]`), Metadata: record.ReplayContextOf(&r, list).JSON(), CreatedAt: now,
+				ID: id.New(), RunID: runID, Type: run.CheckpointReplayContext, StepID: replay.FailedStep, NodeID: replay.FailedNode, Iteration: 1,
+				State: record.State(&r), TraceEvents: json.RawMessage(`[]`), Metadata: replay.JSON(), CreatedAt: now,
 			}},
 		},
 	})

@@ -33,8 +33,16 @@ type Handlers struct {
 	Hold func(ctx context.Context, name, input string) error
 }
 
-func newHandlers() *Handlers {
+// NewHandlers returns handlers that have not been called.
+func NewHandlers() *Handlers {
 	return &Handlers{calls: map[string]int{}, keys: map[string]int{}, failed: map[string]bool{}}
+}
+
+// UseTokens makes every model call report that many input and output tokens; 0 reports none.
+func (h *Handlers) UseTokens(n int64) {
+	if n > 0 {
+		h.Usage = &llm.Usage{InputTokens: n, OutputTokens: n, TotalTokens: 2 * n}
+	}
 }
 
 // Calls is how often a handler, or "model", was called.
@@ -149,8 +157,10 @@ func (h *Handlers) Call(ctx context.Context, _ handler.Kind, name string, input 
 	return nil, handler.NewError(handler.CodeUnavailable, "no handler %s", name)
 }
 
-// model opens the dummy model with counted calls.
-func (h *Handlers) model(llm.Endpoint) (llm.Provider, error) { return counted{h}, nil }
+// Model is the dummy model with counted calls.
+func (h *Handlers) Model() llm.Provider { return counted{h} }
+
+func (h *Handlers) model(llm.Endpoint) (llm.Provider, error) { return h.Model(), nil }
 
 type counted struct{ h *Handlers }
 

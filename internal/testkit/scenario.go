@@ -14,7 +14,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/kneo-go/kneo/internal/engine"
-	"github.com/kneo-go/kneo/internal/llm"
 	"github.com/kneo-go/kneo/internal/run"
 	"github.com/kneo-go/kneo/internal/runner"
 )
@@ -90,8 +89,9 @@ func LoadScenarios(t testing.TB, dir string) []Scenario {
 	return all
 }
 
-// specText is the spec with the standard components: functions upper, bracket, identity, classify, flaky, slow, fail, notes and noleak, and agents a, b, c.
-func (s *Scenario) specText(t testing.TB) string {
+// SpecText is the spec with the standard components: functions upper, bracket, identity, classify, flaky, slow, fail, notes and noleak, and agents a, b, c.
+// Agents without a model get the given one, unless it is nil.
+func (s *Scenario) SpecText(t testing.TB, model map[string]any) string {
 	t.Helper()
 	var doc map[string]any
 	if err := s.Spec.Decode(&doc); err != nil {
@@ -116,6 +116,12 @@ func (s *Scenario) specText(t testing.TB) string {
 			agents[n] = map[string]any{"name": n}
 		}
 	}
+	if model != nil {
+		bindModel(doc["agent"], model)
+		for _, a := range agents {
+			bindModel(a, model)
+		}
+	}
 	functions := map[string]any{}
 	for _, n := range []string{"upper", "bracket", "identity", "classify", "flaky", "slow", "fail", "notes", "noleak"} {
 		functions[n] = map[string]any{"implementation": "kit.functions." + n}
@@ -132,6 +138,12 @@ func (s *Scenario) specText(t testing.TB) string {
 	return string(out)
 }
 
+func bindModel(agent any, model map[string]any) {
+	if a, ok := agent.(map[string]any); ok && a["model"] == nil && a["as_agent"] == nil {
+		a["model"] = model
+	}
+}
+
 // Result is what a scenario ended with.
 type Result struct {
 	RunID   string
@@ -144,10 +156,8 @@ type Result struct {
 // Play runs a scenario. Every life kills a process after that many commits, and a fresh one goes on; the last one lives on.
 func (b *Bench) Play(s *Scenario, lives ...int) Result {
 	b.t.Helper()
-	if s.Usage > 0 {
-		b.Handlers.Usage = &llm.Usage{InputTokens: s.Usage, OutputTokens: s.Usage, TotalTokens: 2 * s.Usage}
-	}
-	snapshot := b.Compile(s.specText(b.t))
+	b.Handlers.UseTokens(s.Usage)
+	snapshot := b.Compile(s.SpecText(b.t, nil))
 	target := s.Target
 	if target == "" {
 		target = "workflow"
