@@ -108,6 +108,9 @@ func (a *App) openLog(ctx context.Context) error {
 		also = append(also, a.logs.Handler(level))
 	}
 	a.log = telemetry.NewLogger(a.o.Log, level, a.cfg.Observe.LogFormat == "text", also...)
+	if a.cfg.Observe.OTel {
+		telemetry.ReportErrors(a.log)
+	}
 	return nil
 }
 

@@ -3,9 +3,11 @@ package telemetry
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
@@ -85,4 +87,11 @@ func logExporter(ctx context.Context) (sdklog.Exporter, error) {
 		return otlploghttp.New(ctx)
 	}
 	return otlploggrpc.New(ctx)
+}
+
+// ReportErrors sends what goes wrong inside the exporters to the log. The library has one place for that in a process, so the last logger wins.
+func ReportErrors(log *slog.Logger) {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		log.Warn("telemetry could not be sent", "error", err)
+	}))
 }

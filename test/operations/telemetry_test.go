@@ -71,6 +71,24 @@ func TestWithoutTelemetryNothingIsSent(t *testing.T) {
 	}
 }
 
+// TestAbsentCollectorDelaysNothing: the service works, stops in time, and says in its own log that nothing is received.
+func TestAbsentCollectorDelaysNothing(t *testing.T) {
+	t.Parallel()
+	p := replica.Serve(t, t.TempDir(), map[string]string{
+		"KNEO_SERV_OTEL_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_METRIC_EXPORT_INTERVAL": "100", "OTEL_METRIC_EXPORT_TIMEOUT": "200",
+	})
+	p.OK(t, http.StatusOK, "POST", "/v1/runs", object{"input": "x", "spec": greeter()})
+	replica.Eventually(t, "a line about telemetry", func() bool { return strings.Contains(p.Log(), "telemetry could not be sent") })
+	if code := p.Stop(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for line := range strings.Lines(p.Log()) {
+		if !strings.HasPrefix(line, "{") {
+			t.Errorf("not a record: %s", line)
+		}
+	}
+}
+
 // TestMetrics looks for every name that dashboards use.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
