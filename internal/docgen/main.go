@@ -22,6 +22,7 @@ type page struct {
 var pages = []page{
 	{"docs/user/cli.md", func(string) (string, error) { return commands(cli.NewCommand()), nil }},
 	{"docs/user/api.md", api},
+	{"docs/user/errors.md", errorCodes},
 	{"docs/user/spec-reference.md", func(string) (string, error) { return spec.Reference(), nil }},
 	{"docs/operators/settings.md", func(string) (string, error) { return config.Markdown(), nil }},
 }

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -67,6 +69,9 @@ var table = map[problem.Code]Target{
 	Cancelled:                        {codes.Canceled, 499},
 	Timeout:                          {codes.DeadlineExceeded, http.StatusGatewayTimeout},
 }
+
+// Codes lists every code of the table, sorted.
+func Codes() []problem.Code { return slices.Sorted(maps.Keys(table)) }
 
 // Lookup returns where a code goes; an unknown code is an internal error.
 func Lookup(code problem.Code) Target {

@@ -27,19 +27,30 @@ func TestMain(m *testing.M) {
 // fence matches one fenced block: its language and its text.
 var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$")
 
-// TestQuickStart runs every sh block of the page in one shell and looks for the lines of the text block that follows it.
-func TestQuickStart(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(root, "docs/user/quickstart.md"))
+// TestPages executes the pages.
+func TestPages(t *testing.T) {
+	for _, path := range pages {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
+			play(t, path)
+		})
+	}
+}
+
+// play runs every sh block of a page in one shell and looks for the lines of the text block that follows it.
+func play(t *testing.T, path string) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(root, path)) //nolint:gosec // a page of ours
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := freePort(t)
 	blocks := fence.FindAllStringSubmatch(strings.ReplaceAll(string(page), "8000", port), -1)
 	var script strings.Builder
-	script.WriteString("set -m\ntrap 'kill %1 2>/dev/null' EXIT\n")
+	script.WriteString("here=$PWD\nset -m\ntrap 'kill %1 2>/dev/null' EXIT\n")
 	for i, b := range blocks {
 		if b[1] == "sh" {
-			fmt.Fprintf(&script, "exec > out%d.txt 2>&1\n%s", i, b[2])
+			fmt.Fprintf(&script, "exec > \"$here/out%d.txt\" 2>&1\n%s", i, b[2])
 		}
 	}
 	dir := workplace(t)

@@ -185,11 +185,14 @@ func (x *ValidationIssue) GetCtx() *JsonObject {
 //   - 422 `spec_path_confined`: a path leaves the spec root
 //   - 422 `guardrail_violation`: a guardrail or tool policy stopped a synchronous leg; extras `violation_type`, `run_id`
 //   - 424 `missing_secret`: a credential that the run needs is not configured; extras `env_var`, `run_id`
+//   - 422 `json_invalid`: the body is no JSON text; one item of `issues`, the code is not on the wire
+//   - 499 `cancelled`: the caller went away before the answer
 //   - 500 `internal_error`: everything that has no code; the cause is in the server log only
 //   - 501 `unimplemented`: the method does not exist on this server
 //   - 503 `queue_full`: extras `queue_depth`, `limit`, header `Retry-After: 5`
 //   - 503 `store_unavailable`: header `Retry-After: 5`
 //   - 503 `not_ready`: a readiness check failed; extra `metadata`
+//   - 504 `timeout`: the deadline that the caller set has passed
 //
 // Codes of a failed run or step (`error.type` of a run record):
 //
