@@ -263,12 +263,37 @@ func (b *Bench) Check(s *Scenario, r Result) {
 			eq("problem", r.Last.Problem.Code, x.Problem)
 		}
 	}
+	b.checkEvents(r.RunID, string(row.Status))
 	if x.Tokens > 0 {
 		if row.Usage == nil {
 			b.t.Error("no usage")
 		} else {
 			eq("tokens", row.Usage.TotalTokens, x.Tokens)
 		}
+	}
+}
+
+// checkEvents compares the live events with what every follower may rely on, also after a crash: numbers without gaps, readable from any of them, and
+// the outcome last.
+func (b *Bench) checkEvents(runID, status string) {
+	b.t.Helper()
+	ctx := context.Background()
+	all, err := b.Base.Events(ctx, runID, 0, 1000)
+	if err != nil || len(all) == 0 {
+		b.t.Fatalf("%d events, %v", len(all), err)
+	}
+	for i := range all {
+		if all[i].Sequence != int64(i)+1 {
+			b.t.Errorf("event %d has the number %d", i+1, all[i].Sequence)
+		}
+	}
+	if end := all[len(all)-1].Kind; end != status {
+		b.t.Errorf("the last event is %s, the run is %s", end, status)
+	}
+	middle := int64(len(all) / 2)
+	rest, err := b.Base.Events(ctx, runID, middle, 1000)
+	if err != nil || int64(len(rest)) != int64(len(all))-middle || len(rest) > 0 && rest[0].Sequence != middle+1 {
+		b.t.Errorf("%d of %d events after number %d, %v", len(rest), len(all), middle, err)
 	}
 }
 

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -31,6 +34,15 @@ type door interface {
 	runTokens(runID string) int64
 	checkpoints(runID string) []live.Object
 	trace(runID string) []live.Object
+	// events follows an ended run from an event on.
+	events(runID string, after int64) []event
+	lastEvent(runID string) int64
+}
+
+// event is the number and kind of a live event.
+type event struct {
+	sequence int64
+	kind     string
 }
 
 // rest is the door of HTTP.
@@ -79,6 +91,29 @@ func (d rest) checkpoints(runID string) []live.Object {
 }
 
 func (d rest) trace(runID string) []live.Object { return d.s.Trace(runID) }
+
+func (d rest) events(runID string, after int64) []event {
+	_, text := d.s.Raw(http.MethodGet, "/v1/runs/"+runID+"/events", nil, "Last-Event-ID", strconv.FormatInt(after, 10))
+	var out []event
+	for line := range strings.Lines(string(text)) {
+		if id, ok := strings.CutPrefix(line, "id: "); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(id), 10, 64)
+			if err != nil {
+				return nil
+			}
+			out = append(out, event{sequence: n})
+		}
+		if kind, ok := strings.CutPrefix(line, "event: "); ok && len(out) > 0 {
+			out[len(out)-1].kind = strings.TrimSpace(kind)
+		}
+	}
+	return out
+}
+
+func (d rest) lastEvent(runID string) int64 {
+	n, _ := d.s.OK(http.MethodGet, "/v1/runs/"+runID+"/wait?timeout_seconds=0", nil)["last_sequence"].(float64)
+	return int64(n)
+}
 
 // rpc is the door of gRPC.
 type rpc struct {
@@ -148,6 +183,27 @@ func (d rpc) runTokens(runID string) int64 {
 func (d rpc) checkpoints(runID string) []live.Object { return d.collect(d.c.Checkpoints, runID) }
 
 func (d rpc) trace(runID string) []live.Object { return d.collect(d.c.Trace, runID) }
+
+func (d rpc) events(runID string, after int64) []event {
+	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
+	defer cancel()
+	var out []event
+	for e, err := range d.c.Watch(ctx, runID, after) {
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		out = append(out, event{e.GetSequence(), e.GetKind()})
+	}
+	return out
+}
+
+func (d rpc) lastEvent(runID string) int64 {
+	out, err := d.c.Events().WaitRun(d.t.Context(), &kneov1.WaitRunRequest{RunId: runID, TimeoutSeconds: proto.Float64(0)})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return out.GetLastSequence()
+}
 
 func (d rpc) collect(list func(context.Context, string) seq, runID string) []live.Object {
 	var out []live.Object
@@ -224,6 +280,9 @@ func through(t *testing.T, d door, h *testkit.Handlers, sc *testkit.Scenario, mo
 		eq("tokens", d.runTokens(id), x.Tokens)
 	}
 	compareHistory(t, d, x, id, record)
+	if x.Status != "blocked" {
+		compareEvents(t, d, id, x.Status)
+	}
 }
 
 func compareHistory(t *testing.T, d door, x *testkit.Expect, id string, record live.Object) {
@@ -268,6 +327,26 @@ func compareHistory(t *testing.T, d door, x *testkit.Expect, id string, record l
 			t.Fatal(err)
 		}
 		eq("metadata."+k, string(got), string(exp))
+	}
+}
+
+// compareEvents follows an ended run from its beginning and from its middle: no number is left out, and the last event is the end.
+func compareEvents(t *testing.T, d door, id, status string) {
+	t.Helper()
+	last := d.lastEvent(id)
+	for _, after := range []int64{0, last / 2, last - 1} {
+		got := d.events(id, after)
+		if int64(len(got)) != last-after {
+			t.Fatalf("%d events after number %d of %d: %v", len(got), after, last, got)
+		}
+		for i, e := range got {
+			if e.sequence != after+1+int64(i) || e.kind == "" {
+				t.Errorf("event %d after %d: %+v", i, after, e)
+			}
+		}
+		if end := got[len(got)-1]; end.kind != status {
+			t.Errorf("the last event is %+v, the run is %s", end, status)
+		}
 	}
 }
 

@@ -80,10 +80,21 @@ func (x *WatchRunRequest) GetAfter() int64 {
 // One committed change of a run.
 type RunEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the event in its run, from 1, growing.
+	// Number of the event in its run: 1, 2, 3, … without gaps, also after a crash of the server.
 	Sequence int64 `protobuf:"varint,1,opt,name=sequence" json:"sequence,omitempty"`
-	// Kind of the event: `queued`, `started`, `step`, `call`, `blocked`, `resumed`, `retrying`, `cancelled`, `completed`,
-	// `failed`, `timed_out` or `expired`. Clients ignore kinds that they do not know.
+	// Kind of the event. Clients ignore kinds that they do not know.
+	//
+	//   - `queued`: the run was stored and waits for a worker.
+	//   - `started`: the run is executed.
+	//   - `step`: a step ended; `type`, `step_id` or `node_id`, and `iteration` as in its checkpoint.
+	//   - `call`: a model or tool call ended; `call` is its kind, `name`, `step_id`, and the `key` of the call.
+	//   - `delta`: a piece of the text that a model is writing, `text`, with its `step_id` and the `key` of the attempt. Only
+	//     runs that somebody watches have them; the pieces of a key that is told again after a crash begin anew.
+	//   - `retrying`: a step failed and is tried again; `step_id` and `error`.
+	//   - `blocked`: the run waits for a human; `continuation_id` and `step_id`.
+	//   - `resumed`: it goes on, after an answer or after `continue`.
+	//   - `completed`, `failed`, `cancelled`, `timed_out`, `expired`: the run ended; a failed one that is continued goes on with
+	//     `resumed`.
 	Kind string `protobuf:"bytes,2,opt,name=kind" json:"kind,omitempty"`
 	// Facts of the event, masked.
 	Data *JsonObject `protobuf:"bytes,3,opt,name=data" json:"data,omitempty"`
