@@ -189,6 +189,9 @@ func (a *App) Serve(ctx context.Context) error {
 	if a.o.Ready != nil {
 		a.o.Ready(a.server.Addr(), a.server.GRPCAddr())
 	}
+	if err := releasePages(); err != nil {
+		a.log.DebugContext(ctx, "pages of the start are kept", "error", err)
+	}
 	var err error
 	select {
 	case <-ctx.Done():

@@ -5,20 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/google/uuid"
 	_ "modernc.org/sqlite" // the driver
 )
 
-// multiply copies every run of the SQLite database in a folder, with all its rows, until there are times as many.
-func multiply(ctx context.Context, dir string, times int) (err error) {
-	found, err := filepath.Glob(filepath.Join(dir, ".kneo", "*.db"))
-	if err != nil || len(found) != 1 {
-		return fmt.Errorf("one database expected in %s, found %v (%w)", dir, found, err)
-	}
-	db, err := sql.Open("sqlite", found[0])
+// multiply copies every run of a SQLite database, with all its rows, until there are times as many.
+func multiply(ctx context.Context, path string, times int) (err error) {
+	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		return err
 	}

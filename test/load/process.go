@@ -40,6 +40,14 @@ type serverKind struct {
 	database func(context.Context) (string, func() error, error)
 }
 
+// database is the path of the SQLite database of the server; the reference has no setting for it.
+func (s *server) database() string {
+	if s.kind.reference {
+		return filepath.Join(s.dir, ".kneo", "kneo_runs.sqlite")
+	}
+	return filepath.Join(s.dir, "runs.db")
+}
+
 // newServer prepares a server in a fresh folder and database, and starts it.
 func newServer(ctx context.Context, k serverKind, env ...string) (*server, error) {
 	dir, err := os.MkdirTemp("", "kneo-load-")
@@ -48,6 +56,7 @@ func newServer(ctx context.Context, k serverKind, env ...string) (*server, error
 	}
 	s := &server{kind: k, dir: dir, env: append([]string{
 		"KNEO_SERV_REQUEST_LOGS=false", "PATH=" + os.Getenv("PATH"), "HOME=" + dir, "PYTHONDONTWRITEBYTECODE=1",
+		"KNEO_SERV_SQLITE_PATH=" + filepath.Join(dir, "runs.db"),
 	}, env...)}
 	if k.database != nil {
 		address, drop, err := k.database(ctx)
@@ -211,11 +220,7 @@ func (s *server) stored(ctx context.Context) (size int64, err error) {
 	if s.kind.database != nil {
 		return 0, nil
 	}
-	found, err := filepath.Glob(filepath.Join(s.dir, ".kneo", "*.db"))
-	if err != nil || len(found) != 1 {
-		return 0, fmt.Errorf("one database expected in %s, found %v (%w)", s.dir, found, err)
-	}
-	db, err := sql.Open("sqlite", "file:"+found[0]+"?mode=ro")
+	db, err := sql.Open("sqlite", "file:"+s.database()+"?mode=ro&_pragma=busy_timeout(10000)")
 	if err != nil {
 		return 0, err
 	}

@@ -85,7 +85,7 @@ func (b *bench) fill(ctx context.Context, s *server) error {
 	if err := s.kill(); err != nil {
 		return err
 	}
-	if err := multiply(ctx, s.dir, b.listRuns/n); err != nil {
+	if err := multiply(ctx, s.database(), b.listRuns/n); err != nil {
 		return err
 	}
 	return s.start(ctx)
