@@ -18,7 +18,7 @@ comma := ,
 
 GOTOOL = mkdir -p $(BIN) && $(LIMIT) 600s go build -trimpath -o $@ -modfile=$<
 
-.PHONY: help tools generate docs check-generate lint format test test-python bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build run serve conformance compat chaos soak licenses sbom reproducible upgrade clean
+.PHONY: help tools generate docs check-generate lint format test test-python bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build image run serve conformance compat chaos soak licenses sbom reproducible upgrade clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -100,6 +100,12 @@ check: lint check-generate test fuzz ## Everything that must hold before a commi
 build: ## Build the static binary .build/kneo
 	@mkdir -p $(OUT)
 	CGO_ENABLED=0 $(LIMIT) 600s go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT)/kneo ./cmd/kneo
+
+IMAGE ?= kneo
+CONTAINER ?= docker
+
+image: ## Build the container image IMAGE (kneo) with CONTAINER (docker)
+	$(LIMIT) 1800s $(CONTAINER) build -f deploy/docker/Dockerfile --build-arg VERSION=$(VERSION) -t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
 
 run: build ## Build, run an example on the embedded store, print its result
 	$(OUT)/kneo run examples/hello.yaml --input hello
