@@ -56,7 +56,7 @@ type fleet struct {
 	members []*replica.Process
 	// woken are the times at which stopped processes went on.
 	woken []time.Time
-	next    atomic.Int64
+	next  atomic.Int64
 }
 
 func (f *fleet) start() *replica.Process {
