@@ -48,10 +48,10 @@ func reads(ctx context.Context, b *bench) (out []float64, err error) {
 
 func lists(ctx context.Context, b *bench) (out []float64, err error) {
 	err = b.with(ctx, func(s *server) error {
-		t := s.target()
 		if err := b.fill(ctx, s); err != nil {
 			return err
 		}
+		t := s.target() // filling may have started the server again
 		all, _, err := b.loop(ctx, s, t.get("/v1/runs?limit=100"), 1)
 		if err != nil {
 			return err
