@@ -109,6 +109,9 @@ func (w *Worker) session(ctx context.Context, client kneov1.WorkerServiceClient)
 		return false, err
 	}
 	w.options.Logger.InfoContext(ctx, "registered with the server", "worker_id", terms.GetWorkerId(), "handlers", len(w.order))
+	if w.options.Registered != nil {
+		w.options.Registered()
+	}
 	return true, s.serve(ctx, streamCtx, terms)
 }
 

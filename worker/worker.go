@@ -39,6 +39,8 @@ type Options struct {
 	DrainTimeout time.Duration
 	// APIKey is sent to the server, when set.
 	APIKey string
+	// Registered, when not nil, is called each time the server has confirmed the registration.
+	Registered func()
 	// Logger gets connection changes and panics; nothing is logged without one.
 	Logger *slog.Logger
 }

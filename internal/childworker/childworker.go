@@ -128,7 +128,7 @@ type answerKey struct {
 
 func launch(ctx context.Context, o Options) (*child, error) {
 	if len(o.Command) == 0 {
-		return nil, errors.New("childworker: no command")
+		return nil, errors.New("no command was given")
 	}
 	// The child outlives the context until it has answered what is in progress.
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
@@ -138,16 +138,16 @@ func launch(ctx context.Context, o Options) (*child, error) {
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		kill()
-		return nil, fmt.Errorf("childworker: %w", err)
+		return nil, fmt.Errorf("cannot start the worker process: %w", err)
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		kill()
-		return nil, fmt.Errorf("childworker: %w", err)
+		return nil, fmt.Errorf("cannot start the worker process: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
 		kill()
-		return nil, fmt.Errorf("childworker: cannot start %s: %w", o.Command[0], err)
+		return nil, fmt.Errorf("cannot start %s: %w", o.Command[0], err)
 	}
 	lines := bufio.NewScanner(stdout)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
@@ -167,11 +167,11 @@ func (c *child) registration(ctx context.Context, limit time.Duration) (message,
 	switch {
 	case !c.lines.Scan():
 		if starting.Err() != nil {
-			return m, fmt.Errorf("childworker: the worker process did not register: %w", starting.Err())
+			return m, fmt.Errorf("the worker process did not register: %w", starting.Err())
 		}
-		return m, errors.New("childworker: the worker process ended before it registered")
+		return m, errors.New("the worker process ended before it registered")
 	case json.Unmarshal(c.lines.Bytes(), &m) != nil || m.Type != "register":
-		return m, errors.New("childworker: the worker process did not begin with a registration")
+		return m, errors.New("the worker process did not begin with a registration")
 	}
 	return m, nil
 }

@@ -91,8 +91,9 @@ const (
 // connection is a client and what must be done when it is not needed any more.
 type connection struct {
 	*client.Client
-	// url is empty inside this process.
+	// url is empty inside this process, and app is nil outside of it.
 	url   string
+	app   *app.App
 	close func()
 }
 
@@ -232,7 +233,7 @@ func (s *shell) local(ctx context.Context, a access) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &connection{Client: client.New(built.Conn(), client.Options{IdempotencyKey: s.env("KNEO_SERV_IDEMPOTENCY_KEY"), Retry: client.NoRetry}), close: localEnd(ctx, built, o.ReadOnly)}, nil
+	return &connection{Client: client.New(built.Conn(), client.Options{IdempotencyKey: s.env("KNEO_SERV_IDEMPOTENCY_KEY"), Retry: client.NoRetry}), app: built, close: localEnd(ctx, built, o.ReadOnly)}, nil
 }
 
 func localEnd(ctx context.Context, built *app.App, readOnly bool) func() {

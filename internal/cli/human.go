@@ -111,6 +111,7 @@ func (s *shell) humanResume() *cobra.Command {
 	var f serviceFlags
 	var d decisionFlags
 	var requestID string
+	var noPython bool
 	cmd := leaf("resume", "Answer a task and go on with its run", []string{"CONTINUATION_ID"}, func(cmd *cobra.Command, args []string) error {
 		if err := need(cmd, "request-id"); err != nil {
 			return err
@@ -124,6 +125,8 @@ func (s *shell) humanResume() *cobra.Command {
 			return err
 		}
 		defer c.close()
+		python := s.pythonForTask(cmd.Context(), c, args[0], noPython)
+		defer python.end()
 		stop := s.err.Progress("running")
 		out, err := c.Resume(cmd.Context(), args[0], requestID, decision)
 		stop()
@@ -143,6 +146,7 @@ func (s *shell) humanResume() *cobra.Command {
 	fl.StringVar(&d.edit, "edit", "", "Replace the proposal by this text.")
 	fl.StringVar(&d.provide, "provide", "", "Give the text that was asked for.")
 	fl.StringVar(&d.choice, "select", "", "Choose this option.")
+	addPythonFlag(cmd, &noPython)
 	addServiceFlags(cmd, &f)
 	cmd.ValidArgsFunction = s.completeTasks(&f)
 	return jsonFlag(cmd)

@@ -18,16 +18,18 @@ import (
 
 func (s *shell) humanInbox() *cobra.Command {
 	var f serviceFlags
+	var noPython bool
 	cmd := leaf("inbox", "Answer open tasks one after another", nil, func(cmd *cobra.Command, _ []string) error {
 		c, err := s.connect(cmd.Context(), &f, writing)
 		if err != nil {
 			return err
 		}
 		defer c.close()
-		box := &inbox{shell: s, c: c, lines: bufio.NewScanner(s.In)}
+		box := &inbox{shell: s, c: c, lines: bufio.NewScanner(s.In), noPython: noPython}
 		return box.work(cmd)
 	})
 	cmd.Long = "Shows the open tasks, asks for one and for the answer, until you leave with q or there is nothing left."
+	addPythonFlag(cmd, &noPython)
 	addServiceFlags(cmd, &f)
 	return cmd
 }
@@ -58,6 +60,8 @@ type inbox struct {
 	*shell
 	c     *connection
 	lines *bufio.Scanner
+	// noPython is the flag of this name.
+	noPython bool
 }
 
 // ask prints a prompt and reads a line; io.EOF means that the person has left.
@@ -135,6 +139,8 @@ func (b *inbox) answer(cmd *cobra.Command, t *task) error {
 	if err != nil || !ok {
 		return err
 	}
+	python := b.pythonFor(cmd.Context(), b.c, t.RunID, b.noPython)
+	defer python.end()
 	stop := b.err.Progress("running")
 	out, err := b.c.Resume(cmd.Context(), t.ID, t.Request.ID, d)
 	stop()

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"sync"
 
 	"github.com/kneo-go/kneo/internal/cli/term"
 	"github.com/kneo-go/kneo/internal/config"
@@ -35,6 +37,7 @@ const (
 
 // Main runs one command line and returns its exit code. The context ends when the process is told to stop.
 func Main(ctx context.Context, p Process) int {
+	p.Err = shared(p.Err)
 	facts, err := contract.Load()
 	if err != nil {
 		_, _ = io.WriteString(p.Err, err.Error()+"\n")
@@ -56,4 +59,24 @@ func Main(ctx context.Context, p Process) int {
 		return exitUsage
 	}
 	return s.report(cmd, err)
+}
+
+// shared returns a writer that several goroutines may use: log lines and child processes write to the error stream beside the command.
+func shared(w io.Writer) io.Writer {
+	if f, ok := w.(*os.File); ok {
+		return f
+	}
+	return &sharedWriter{w: w}
+}
+
+type sharedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write passes on one text at a time.
+func (s *sharedWriter) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
 }

@@ -144,6 +144,10 @@ func diagnosticsOf(err error) []foundDiagnostic {
 
 // hint says what to do about an error, or nothing.
 func (s *shell) hint(err error) string {
+	var hinted *hintedError
+	if errors.As(err, &hinted) {
+		return hinted.hint
+	}
 	var remote *remoteError
 	var c *client.Error
 	if errors.As(err, &remote) && status.Code(remote.err) == codes.Unavailable && client.Code(err) == "" {

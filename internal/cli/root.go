@@ -19,13 +19,14 @@ func NewCommand() *cobra.Command {
 func newRoot(s *shell) *cobra.Command {
 	root := group("kneo", "Run AI agents and workflows durably", `Kneo runs agents and workflows that a YAML spec describes. Commands talk to a service when one is named
 (--service-url, --profile, the project config, or the active profile) and work in this process otherwise.`,
-		newRunCommand(s), newRuns(s), newHuman(s), newSpec(s), newConfig(s), newPolicy(s), newAudit(s), newSkills(s), newCredentials(s), newService(s))
+		newRunCommand(s), newRuns(s), newHuman(s), newSpec(s), newConfig(s), newPolicy(s), newAudit(s), newSkills(s), newCredentials(s), newService(s), newWorker(s))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = s.Version
 	root.SetVersionTemplate(fmt.Sprintf("kneo {{.Version}} (%s)\n", compatible))
 	root.Flags().BoolP("version", "V", false, "Print the version and exit.")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%s", sentence(err.Error())) })
 	root.CompletionOptions.HiddenDefaultCmd = false
+	s.completeProfileFlags(root)
 	return root
 }
 

@@ -20,7 +20,7 @@ type runFlags struct {
 	input, target, environment string
 	session, metadata          string
 	timeout                    float64
-	async                      bool
+	async, noPython            bool
 	addSkills, disabledSkills  []string
 }
 
@@ -34,7 +34,8 @@ func newRunCommand(s *shell) *cobra.Command {
 	})
 	cmd.Long = `Runs a spec on an input, and returns when the run has ended or waits for a person. A run that waits is no failure: the exit code is 0.
 SPEC is a path, or - for standard input; without one the project's default spec is run. Without a service the run is carried out in this process, on
-the SQLite file of the project (local.state_path).`
+the SQLite file of the project (local.state_path), and Python functions that the spec names are imported from the working folder and the project root and
+served for the time of the run.`
 	cmd.Example = `  kneo run examples/hello.yaml --input "Hi"
   kneo run examples/approval.yaml -i "A refund of 40 EUR" --json
   kneo run pipeline.yaml -i "The harbour" --service-url http://localhost:8000 --async`
@@ -48,6 +49,7 @@ the SQLite file of the project (local.state_path).`
 	fl.StringSliceVar(&f.addSkills, "skill", nil, "Switch a declared skill on.")
 	fl.StringSliceVar(&f.disabledSkills, "no-skill", nil, "Switch a skill off.")
 	fl.BoolVar(&f.async, "async", false, "Queue the run and return at once; needs a service.")
+	addPythonFlag(cmd, &f.noPython)
 	addServiceFlags(cmd, &f.service)
 	completeValues(cmd, "target", "workflow", "agent")
 	return jsonFlag(cmd)
@@ -113,10 +115,12 @@ func (s *shell) run(cmd *cobra.Command, f *runFlags, arg string) error {
 		return usage("--async needs a service whose workers carry the run out; name one with --service-url or --profile.")
 	}
 	stop := s.err.Progress("running")
+	python := s.python(cmd.Context(), c, implementations(e.Tree.JSON()), f.noPython)
+	defer python.end()
 	out, err := c.Runs().CreateRun(cmd.Context(), req)
 	stop()
 	if err != nil {
-		return c.fail(err)
+		return python.explain(c.fail(err))
 	}
 	return s.ended(cmd, c, out)
 }

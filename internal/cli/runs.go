@@ -71,12 +71,15 @@ func (s *shell) runsCancel() *cobra.Command {
 
 func (s *shell) runsContinue() *cobra.Command {
 	var f serviceFlags
+	var noPython bool
 	cmd := leaf("continue", "Go on with a failed run after its last good point", []string{"RUN_ID"}, func(cmd *cobra.Command, args []string) error {
 		c, err := s.connect(cmd.Context(), &f, writing)
 		if err != nil {
 			return err
 		}
 		defer c.close()
+		python := s.pythonFor(cmd.Context(), c, args[0], noPython)
+		defer python.end()
 		stop := s.err.Progress("running")
 		out, err := c.Runs().ContinueRun(cmd.Context(), &kneov1.ContinueRunRequest{RunId: args[0]})
 		stop()
@@ -85,6 +88,7 @@ func (s *shell) runsContinue() *cobra.Command {
 		}
 		return s.ended(cmd, c, out)
 	})
+	addPythonFlag(cmd, &noPython)
 	addServiceFlags(cmd, &f)
 	cmd.ValidArgsFunction = s.completeRuns(&f)
 	return jsonFlag(cmd)

@@ -29,6 +29,7 @@ the error body of the service. Colours are off in pipes and where ` + "`NO_COLOR
 | ` + "`KNEO_SERV_CLIENT_TIMEOUT`" + ` | 120 | Seconds per call |
 | ` + "`KNEO_SERV_CLIENT_RETRIES`" + ` | 2 | Extra tries of calls that cannot do harm |
 | ` + "`KNEO_SERV_CLIENT_RETRY_BACKOFF_SECONDS`" + ` | 0.25 | Pause before a try, times its number |
+| ` + "`KNEO_PYTHON`" + ` | ` + "`python3`" + `, ` + "`python`" + ` | Python interpreter of workers that a command starts |
 | ` + "`KNEO_SERV_SPEC_SIGNING_KEY`" + ` | – | Key of ` + "`kneo spec bundle`" + ` |
 
 Shell completion, with ids of runs and tasks: ` + "`source <(kneo completion bash)`" + `, likewise for zsh, fish and PowerShell.
@@ -93,7 +94,7 @@ func options(b *strings.Builder, c *cobra.Command) {
 		switch {
 		case kind == "bool":
 			kind = "–"
-		case kind == "stringSlice":
+		case kind == "stringSlice", kind == "stringArray":
 			kind = "text, repeatable"
 		case strings.HasPrefix(kind, "int"):
 			kind = "whole number"

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import sys
 import threading
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _connect(args)
     sys.path[:0] = [*args.path, os.getcwd()]
     reader, writer = _take_stdio()
+    _leave_signals()
     try:
         handlers = _handlers(args.module, args.handler)
     except CatalogError as exc:
@@ -67,6 +69,16 @@ def _take_stdio() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return reader, writer
+
+
+def _leave_signals() -> None:
+    """Let the parent decide when this process ends: a signal to the whole group must not cut off the calls in progress.
+
+    Ignoring the signals instead would be inherited by the processes that handlers start.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
 
 
 def _connect(args: argparse.Namespace) -> int:
