@@ -95,3 +95,13 @@ func (s *shell) completeProfiles(_ *cobra.Command, _ []string, prefix string) ([
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
+
+// completeProfileFlags offers the names of profiles to every command that takes one as an option.
+func (s *shell) completeProfileFlags(cmd *cobra.Command) {
+	if cmd.Flags().Lookup("profile") != nil {
+		_ = cmd.RegisterFlagCompletionFunc("profile", s.completeProfiles) // fails only for unknown options
+	}
+	for _, c := range cmd.Commands() {
+		s.completeProfileFlags(c)
+	}
+}
