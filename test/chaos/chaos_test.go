@@ -92,7 +92,7 @@ func (f *fleet) replace(i int) {
 }
 
 // patience bounds one request; a stopped process answers nothing.
-const patience = 1500 * time.Millisecond
+const patience = 4 * time.Second
 
 // insist repeats a request, on other processes too, until it gets an answer that is not an outage.
 func (f *fleet) insist(ctx context.Context, method, path string, body any, header ...string) (int, map[string]any, error) {

@@ -51,7 +51,7 @@ func command(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	s := &session{pair: p, rng: rand.New(rand.NewPCG(*seed, 1)), out: out, corpus: *corpus, seen: map[string]bool{}, explained: map[string]int{}}
+	s := &session{pair: p, rng: rand.New(rand.NewPCG(*seed, 1)), out: out, corpus: *corpus, seen: map[string]bool{}, explained: map[string]int{}} //nolint:gosec // repeatable on purpose
 	if err := s.replay(ctx); err != nil {
 		return err
 	}
