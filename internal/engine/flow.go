@@ -139,7 +139,9 @@ func (m machine) complete(f *Frame, a *Active) {
 		f.HumanOutput = &o.Output
 	}
 	f.Visited = append(f.Visited, a.Step)
-	f.LegSteps = append(f.LegSteps, a.Step)
+	if !o.Human { // what a person answered is not work of the leg that follows the answer
+		f.LegSteps = append(f.LegSteps, a.Step)
+	}
 	if f.Kind == plan.Concurrent {
 		f.Visited, f.LegSteps = declared(m.workflow(f), f.Visited), declared(m.workflow(f), f.LegSteps)
 	}
