@@ -219,6 +219,43 @@ func testCancelKeepsProgress(e *Env) {
 	e.equal(got.CheckpointSeq, int64(2))
 }
 
+// testFoldedVisits stores the visited lists of a long run as changes only and reads them in every way.
+func testFoldedVisits(e *Env) {
+	c := e.inline()
+	var steps, prior []string
+	for i := range 60 {
+		steps = append(steps, fmt.Sprintf("s%d", i))
+		state := run.AppendVisited([]byte(`{"id":"x","visited_steps":`), steps, prior)
+		state = append(run.AppendVisited(append(state, `,"visited_nodes":`...), []string{}, nil), '}')
+		p := e.with(c.Run, run.Running)
+		p.Run.VisitedSteps, p.Run.VisitedFolded, p.Checkpoints[0].State = steps, len(steps) >= run.VisitedFold, state
+		e.ok(e.S.CommitStep(e.ctx(), c.Fence, p))
+		prior = steps[:len(steps):len(steps)]
+	}
+	check := func(r run.Run) {
+		e.equal(r.VisitedSteps, steps)
+		e.equal(r.VisitedNodes, []string{})
+		e.equal(r.VisitedFolded, false)
+	}
+	check(e.get(c.Run.ID))
+	list, err := e.S.ListRuns(e.ctx(), store.RunFilter{Limit: 1})
+	e.ok(err)
+	check(list[0])
+	cps, err := e.S.Checkpoints(e.ctx(), c.Run.ID)
+	e.ok(err)
+	for i := range cps {
+		seen, _ := run.VisitedOf(cps[i : i+1])
+		e.equal(seen, steps[:i+1])
+	}
+	last, err := e.S.LastCheckpoints(e.ctx(), c.Run.ID, 1)
+	e.ok(err)
+	e.equal(string(last[0].State), string(cps[len(cps)-1].State))
+	got, _, err := e.S.CancelRun(e.ctx(), c.Run.ID, e.with(c.Run, run.Cancelled))
+	e.ok(err)
+	check(got)
+	check(e.get(c.Run.ID))
+}
+
 func testOverdue(e *Env) {
 	now := e.Clock.Now()
 	deadline := func(status run.Status, at time.Time) string {

@@ -57,7 +57,7 @@ func Run(t *testing.T, open Open) {
 		"RowRoundTrip": testRowRoundTrip, "HostileText": testHostileText, "Sequences": testSequences, "Fencing": testFencing,
 		"FinishOnce": testFinishOnce, "BlockAndResume": testBlockAndResume, "ReopenTask": testReopenTask,
 		"ContinueFailed": testContinueFailed, "Release": testRelease, "LeaseExpiry": testLeaseExpiry, "Heartbeat": testHeartbeat,
-		"Cancel": testCancel, "CancelKeepsProgress": testCancelKeepsProgress, "Overdue": testOverdue,
+		"Cancel": testCancel, "CancelKeepsProgress": testCancelKeepsProgress, "FoldedVisits": testFoldedVisits, "Overdue": testOverdue,
 		"Idempotency": testIdempotency, "IdempotencyQueued": testIdempotencyQueued, "Journal": testJournal,
 		"BigCheckpoint": testBigCheckpoint, "List": testList, "ListText": testListText, "Tasks": testTasks, "ExpireTask": testExpireTask,
 		"Audit": testAudit, "Metadata": testMetadata, "Leases": testLeases, "Stats": testStats, "Prune": testPrune,
