@@ -107,6 +107,9 @@ func (l *leg) pauseState(first *engine.Action, opened []opening) json.RawMessage
 		w.raw("rounds", nil)
 	}
 	m.raw("workflow", w.bytes())
+	if l.c.ResumedFrom != "" {
+		m.str("resumed_from_continuation_id", l.c.ResumedFrom)
+	}
 	return m.bytes()
 }
 
