@@ -95,6 +95,12 @@ bench-guard: ## Fail when a key path allocates more than the base commit's build
 fuzz: ## Run every fuzz test for a few seconds
 	$(LIMIT) 600s tools/fuzz 5s
 
+fuzz-diff: ## Compare random requests with the REFERENCE for DURATION (default 5m); cases that differ go to test/fuzzdiff/corpus
+	@mkdir -p $(OUT)
+	CGO_ENABLED=0 $(LIMIT) 600s go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT)/kneo ./cmd/kneo
+	$(LIMIT) 600s go build -o $(OUT)/fuzzdiff ./test/fuzzdiff
+	$(LIMIT) 7200s $(OUT)/fuzzdiff -kneo $(OUT)/kneo -reference $(REFERENCE) -duration $(or $(DURATION),5m) $(if $(SEED),-seed $(SEED))
+
 check: lint check-generate test fuzz ## Everything that must hold before a commit
 
 build: ## Build the static binary .build/kneo

@@ -63,7 +63,9 @@ var rules = []rule{
 	{name: "open: iterations of group chats count turns, not the model calls of plan-act", answers: func(r request, _, _ answer) bool {
 		return strings.Contains(r.spec, "group") && strings.Contains(r.spec, "plan-act")
 	}, lines: line(`\.iterations: \d+, ours \d+$`)},
-	{name: "the rows of a repeated turn show it", answers: func(r request, _, _ answer) bool { return strings.Contains(r.spec, `"rounds"`) || strings.Contains(r.spec, `"selector"`) }, lines: line(`checkpoints\[\d+\]\.state\.visited_steps\[`)},
+	{name: "the rows of a repeated turn show it", answers: func(r request, _, _ answer) bool {
+		return strings.Contains(r.spec, `"rounds"`) || strings.Contains(r.spec, `"selector"`)
+	}, lines: line(`checkpoints\[\d+\]\.state\.visited_steps\[`)},
 	{name: "execution.md 4: a request is made by its step", lines: line(`request.*requested_by: "h", ours "`)},
 	{name: "metadata of a resumed leg is the same for every kind of workflow", answers: func(r request, a, b answer) bool {
 		return strings.Contains(r.Path, "/resume") && a.status == 200 && b.status == 200
