@@ -263,17 +263,32 @@ func serve(t *testing.T, program, data string, command []string) {
 	if status != http.StatusOK || !strings.Contains(body, "Final answer: hello") {
 		t.Errorf("a run: %d %s", status, body)
 	}
-	info, err := os.Stat(filepath.Join(data, ".kneo", "kneo_runs.sqlite"))
-	if err != nil {
-		t.Error(err)
-	} else if owner := info.Sys().(*syscall.Stat_t).Uid; os.Getuid() == 0 && owner != nonroot {
-		t.Errorf("the database belongs to %d", owner)
-	}
+	stored(t, data)
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Error(err)
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the end: %v\n%s", err, log.String())
+	}
+}
+
+// stored fails when the run left no database in the volume, or one of another user.
+func stored(t *testing.T, data string) {
+	t.Helper()
+	found := false
+	err := filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".db" {
+			return err
+		}
+		found = true
+		info, err := d.Info()
+		if err == nil && os.Getuid() == 0 && info.Sys().(*syscall.Stat_t).Uid != nonroot {
+			t.Errorf("%s belongs to another user", path)
+		}
+		return err
+	})
+	if err != nil || !found {
+		t.Errorf("the volume has no database: %v", err)
 	}
 }
 
@@ -286,6 +301,7 @@ func ask(ctx context.Context, method, url, body string) (int, string) {
 		if err != nil {
 			return 0, err.Error()
 		}
+		req.Header.Set("Content-Type", "application/json")
 		resp, err := http.DefaultClient.Do(req) //nolint:gosec // an address of this test
 		if err == nil {
 			text, _ := io.ReadAll(resp.Body)
