@@ -196,7 +196,7 @@ func (s *session) listing() chain {
 func (s *session) keyed(spec object) chain {
 	key := fmt.Sprintf("key-%d", s.rng.Uint64())
 	if s.chance(20) {
-		key = pick(s, strings.Repeat("k", 256), strings.Repeat("k", 257), " spaced ", " ")
+		key = pick(s, key+strings.Repeat("k", 256-len(key)), strings.Repeat("k", 257), " "+key+" ", " ")
 	}
 	body := s.creation(spec)
 	header := map[string]string{"Idempotency-Key": key}

@@ -99,6 +99,8 @@ type request struct {
 	Body   string            `json:"body,omitempty"`
 	// spec is the body of the request that began the chain.
 	spec string
+	// resumed tells that a human task of the chain was answered before.
+	resumed bool
 }
 
 // chain is a list of requests in which {run} and {task} stand for the ids that the first answer brought.
@@ -157,6 +159,7 @@ func (s *session) try(ctx context.Context, c chain) error {
 			continue
 		}
 		r.spec = c[0].Body
+		r.resumed = slices.ContainsFunc(c[:i], func(before request) bool { return strings.HasSuffix(before.Path, "/resume") })
 		names, rest := explain(r, answers[0], answers[1], differences)
 		if len(rest) == 0 {
 			s.explained[names]++
