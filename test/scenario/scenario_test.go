@@ -50,6 +50,12 @@ func TestMain(m *testing.M) {
 func TestScenarios(t *testing.T) {
 	t.Setenv("HOUSE_KEY", "k")
 	all := testkit.LoadScenarios(t, ".")
+	services := map[string]*service{} // all before the first request: the gateway's library initialises a variable of its own with each
+	for _, kind := range []string{"sqlite", "postgres"} {
+		for _, way := range []string{"grpc", "rest"} {
+			services[way+kind] = start(t, kind)
+		}
+	}
 	t.Run("ways", func(t *testing.T) {
 		for _, kind := range []string{"sqlite", "postgres"} {
 			t.Run("in process on "+kind, func(t *testing.T) {
@@ -59,7 +65,7 @@ func TestScenarios(t *testing.T) {
 			for _, way := range []string{"grpc", "rest"} {
 				t.Run(way+" on "+kind, func(t *testing.T) {
 					t.Parallel()
-					served(t, way, kind, all)
+					services[way+kind].play(t, way, all)
 				})
 			}
 		}
@@ -95,36 +101,43 @@ type desk struct {
 	handlers atomic.Pointer[testkit.Handlers]
 }
 
-// served plays all scenarios through one running service.
-func served(t *testing.T, way, kind string, all []testkit.Scenario) {
+// service is a running service with its world.
+type service struct {
+	*live.Service
+	desk  *desk
+	model live.Object
+}
+
+func start(t *testing.T, kind string) *service {
+	t.Helper()
 	d := &desk{}
 	d.handlers.Store(testkit.NewHandlers())
 	provider := httptest.NewServer(d)
-	defer provider.Close()
+	t.Cleanup(provider.Close)
 	settings := map[string]string{"HOUSE_KEY": "k", "KNEO_SERV_WORKER_CONCURRENCY": "1"}
 	if kind == "postgres" {
 		settings["KNEO_SERV_DATABASE_URL"] = server.Empty(t)
 	}
 	s := live.Start(t, settings)
-	defer func() {
-		if err := s.Stop(); err != nil { // before the database goes
-			t.Error(err)
-		}
-	}()
 	register(t, s.Handlers(), d)
-	conn := s.Dial()
 	model := live.Object{"provider": "kit", "name": "kit", "extra": live.Object{"base_url": provider.URL + "/v1", "api_key_ref": "HOUSE_KEY"}}
+	return &service{s, d, model}
+}
+
+// play plays all scenarios through the service.
+func (s *service) play(t *testing.T, way string, all []testkit.Scenario) {
+	conn := s.Dial()
 	for i := range all {
 		sc := &all[i]
 		t.Run(sc.Name, func(t *testing.T) {
 			h := testkit.NewHandlers()
 			h.UseTokens(sc.Usage)
-			d.handlers.Store(h)
-			var in door = rest{s}
+			s.desk.handlers.Store(h)
+			var in door = rest{s.Service}
 			if way == "grpc" {
 				in = rpc{t, client.New(conn, client.Options{Retry: client.NoRetry})}
 			}
-			through(t, in, h, sc, model, fmt.Sprintf("s%d", i))
+			through(t, in, h, sc, s.model, fmt.Sprintf("s%d", i))
 		})
 	}
 }
