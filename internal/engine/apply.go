@@ -200,7 +200,7 @@ func (m machine) nestedOutcome(f *Frame, a *Active) *Outcome {
 		agent := m.agent(step.Ref)
 		o.Agent, o.Append = step.Ref, appendMode(agent)
 		o.AgentResult = &AgentResult{
-			Output: o.Output, RuntimeMode: "sdk", Iterations: int64(len(child.LegSteps)), MaxedOut: o.MaxedOut,
+			Output: o.Output, RuntimeMode: "sdk", Iterations: child.LegTurns, MaxedOut: o.MaxedOut,
 		}
 		m.agentDone(f, a, agent, o)
 	}

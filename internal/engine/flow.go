@@ -126,6 +126,18 @@ func (f *Frame) joinHuman(o *Outcome) {
 	}
 }
 
+// modelTurns is what a finished step adds to the iterations of its workflow.
+func modelTurns(a *Active) int64 {
+	switch {
+	case a.Child != nil:
+		return a.Child.LegTurns
+	case a.Out.AgentResult != nil:
+		return max(a.Out.AgentResult.Iterations, 1)
+	default:
+		return 1
+	}
+}
+
 // complete closes a step instance successfully and moves the frame on.
 func (m machine) complete(f *Frame, a *Active) {
 	o := a.Out
@@ -141,6 +153,7 @@ func (m machine) complete(f *Frame, a *Active) {
 	f.Visited = append(f.Visited, a.Step)
 	if !o.Human { // what a person answered is not work of the leg that follows the answer
 		f.LegSteps = append(f.LegSteps, a.Step)
+		f.LegTurns += modelTurns(a)
 	}
 	if f.Kind == plan.Concurrent {
 		f.Visited, f.LegSteps = declared(m.workflow(f), f.Visited), declared(m.workflow(f), f.LegSteps)
@@ -302,7 +315,7 @@ func (m machine) finishAgent(f *Frame, a *Active) {
 	f.Active = nil
 	s := m.s
 	s.Status, s.Output, s.Messages, s.Agent = run.Completed, a.Out.Output, a.Out.Messages, a.Out.AgentResult
-	f.Visited, f.LegSteps = nil, nil
+	f.Visited, f.LegSteps, f.LegTurns = nil, nil, 0
 	if s.Agent != nil && s.Agent.MaxedOut {
 		s.Status = run.MaxIterations
 	}

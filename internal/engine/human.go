@@ -104,7 +104,7 @@ func (m machine) newLeg() {
 }
 
 func clearLeg(f *Frame) {
-	f.LegSteps = nil
+	f.LegSteps, f.LegTurns = nil, 0
 	for _, a := range f.Active {
 		if a.Child != nil {
 			clearLeg(a.Child)

@@ -72,6 +72,8 @@ type Frame struct {
 	// Visited are the finished steps, LegSteps those of this leg.
 	Visited  []string `json:"visited,omitempty"`
 	LegSteps []string `json:"leg_steps,omitempty"`
+	// LegTurns are the model's turns in this leg, nested workflows included; a function counts as one.
+	LegTurns int64 `json:"leg_turns,omitempty"`
 	// Instances counts executions per step id.
 	Instances map[string]int `json:"instances,omitempty"`
 	Active    []*Active      `json:"active,omitempty"`

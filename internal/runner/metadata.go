@@ -51,9 +51,12 @@ func (l *leg) resultMetadata(at time.Time) json.RawMessage {
 		m.raw("workflow", l.workflowObject(root))
 		l.workflowMembers(m, root)
 		m.str("sdk", "kneo_agent")
-		m.raw("iterations", strconv.AppendInt(nil, int64(len(root.LegSteps)), 10))
+		m.raw("iterations", strconv.AppendInt(nil, root.LegTurns, 10))
 		m.raw("duration_ms", l.duration(at))
 		m.raw("variables", []byte(`{}`))
+		if l.state.Status == run.MaxIterations {
+			m.raw("stopped_by_max_iterations", []byte("true"))
+		}
 	}
 	if u := l.state.Usage; u != nil {
 		m.raw("usage", usage(u))

@@ -62,15 +62,12 @@ var rules = []rule{
 	}},
 	{name: "rows of a resumed leg are written as it goes (the reference writes them at its end)", answers: func(r request, _, _ answer) bool {
 		return r.resumed
-	}, lines: line(`checkpoints\[\d+\]\.state\.|replay_context\.|timeline\[|^\.current_(node|step)_id`)},
+	}, lines: line(`checkpoints\[\d+\]\.(state|metadata)\.|replay_context\.|timeline\[|^\.current_(node|step)_id`)},
 	{name: "W6 an append mode that does not exist is refused", answers: func(_ request, a, b answer) bool {
 		return a.status < 300 && b.status == 400 && strings.Contains(detail(b), "E_BUILD_APPEND_MODE")
 	}},
 	{name: "open: the row of an answer in an orchestration names its kind sequential", lines: line(`workflow_type: "(concurrent|handoff|group_chat|group-chat)", ours "sequential"`)},
 	{name: "open: the thread of a paused workflow that has not had an agent yet", lines: line(`\.state\.messages`)},
-	{name: "open: iterations of group chats count turns, not the model calls of plan-act", answers: func(r request, _, _ answer) bool {
-		return strings.Contains(r.spec, "group") && strings.Contains(r.spec, "plan-act")
-	}, lines: line(`\.iterations: \d+, ours \d+$`)},
 	{name: "the rows of a repeated turn show it", answers: func(r request, _, _ answer) bool {
 		return strings.Contains(r.spec, `"rounds"`) || strings.Contains(r.spec, `"selector"`)
 	}, lines: line(`checkpoints\[\d+\]\.state\.visited_steps\[`)},

@@ -1,0 +1,20 @@
+package engine
+
+import "testing"
+
+func TestModelTurns(t *testing.T) {
+	for name, c := range map[string]struct {
+		active Active
+		want   int64
+	}{
+		"agent":          {Active{Out: &Outcome{AgentResult: &AgentResult{Iterations: 3}}}, 3},
+		"agent unknown":  {Active{Out: &Outcome{AgentResult: &AgentResult{}}}, 1},
+		"function":       {Active{Out: &Outcome{Function: true}}, 1},
+		"nested":         {Active{Out: &Outcome{}, Child: &Frame{LegTurns: 5}}, 5},
+		"agent as a run": {Active{Out: &Outcome{AgentResult: &AgentResult{Iterations: 2}}, Child: &Frame{LegTurns: 2}}, 2},
+	} {
+		if got := modelTurns(&c.active); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
