@@ -80,7 +80,7 @@ func New(s store.Store, r *runner.Runner, o Options) *Pool {
 	}
 	return &Pool{
 		Options: o, store: s, runner: r, ready: make(chan run.Claimed, claimAhead+max(o.Concurrency, 1)), freed: make(chan struct{}, 1),
-		ending: make(chan struct{}, behind), waiting: map[string]waiting{}, took: aheadTime + 1,
+		ending: make(chan struct{}, o.Concurrency+behind), waiting: map[string]waiting{}, took: aheadTime + 1,
 	}
 }
 
