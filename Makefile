@@ -51,6 +51,7 @@ check-generate: generate ## Fail when the generated code is not up to date
 
 lint: $(BIN)/buf $(BIN)/golangci-lint ## Lint protos and Go
 	$(LIMIT) 60s buf lint
+	@tag=$$(git describe --tags --abbrev=0 2>/dev/null); if [ -n "$$tag" ]; then $(LIMIT) 120s buf breaking --against ".git#tag=$$tag"; else echo 'buf breaking: no tag yet, nothing to compare with'; fi
 	$(LIMIT) 60s buf format -d --exit-code api
 	$(LIMIT) 600s golangci-lint run --allow-parallel-runners --timeout 9m $(PACKAGES)
 

@@ -68,6 +68,7 @@ func (a *App) compiler() (*service.Compiler, error) {
 	}
 	o := service.CompilerOptions{
 		Resolver: resolver, Handlers: a.execution.handlers, ForceDummy: a.cfg.Specs.ForceDummyProvider, CacheEntries: int(a.cfg.Specs.CacheEntries),
+		Signatures: service.Signatures{Key: a.cfg.Specs.SigningKey, Environments: a.cfg.Specs.SignedEnvironments},
 	}
 	if a.cfg.Specs.RequireProviderSecrets {
 		o.Secrets = secret.Env{}

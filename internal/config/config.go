@@ -61,6 +61,9 @@ type Specs struct {
 	CacheEntries int64
 	// OutboundHosts are the hosts that specs may name for models and MCP servers; none means any.
 	OutboundHosts []string
+	// SigningKey verifies signed spec bundles; SignedEnvironments take nothing else.
+	SigningKey         string
+	SignedEnvironments []string
 	// TokenBudget is the deployment's token ceiling per agent run; 0 means none.
 	TokenBudget int64
 }

@@ -146,6 +146,8 @@ var specSettings = []Setting{
 	{Name: "KNEO_SERV_FORCE_DUMMY_PROVIDER", Type: "boolean", Default: "false", Group: groupSpecs, Help: "Bind every agent to the built-in model that calls nobody.", apply: boolean(func(c *Config) *bool { return &c.Specs.ForceDummyProvider })},
 	{Name: "KNEO_SERV_EXAMPLE_TOOLS", Type: "boolean", Default: "true", Group: groupSpecs, Help: "Register the built-in example tools.", apply: boolean(func(c *Config) *bool { return &c.Specs.ExampleTools })},
 	{Name: "KNEO_SERV_OUTBOUND_HOSTS", Type: "list", Group: groupSpecs, Help: "Hosts that specs may name for models and MCP servers: `host`, `host:port` or `*.domain`; blank means any.", apply: list(func(c *Config) *[]string { return &c.Specs.OutboundHosts })},
+	{Name: "KNEO_SERV_SPEC_SIGNING_KEY", Type: "text", Group: groupSpecs, Secret: true, Help: "Key that signs and verifies spec bundles.", apply: text(func(c *Config) *string { return &c.Specs.SigningKey })},
+	{Name: "KNEO_SERV_SIGNED_ENVIRONMENTS", Type: "list", Group: groupSpecs, Help: "Environments that take signed spec bundles only, without overlays, overrides or skill changes; needs the signing key.", apply: list(func(c *Config) *[]string { return &c.Specs.SignedEnvironments })},
 	{Name: "KNEO_SERV_SPEC_CACHE_ENTRIES", Type: "integer", Default: "256", Bounds: "> 0", Group: groupSpecs, Help: "Compiled specs kept in memory.", apply: positive("KNEO_SERV_SPEC_CACHE_ENTRIES", func(c *Config) *int64 { return &c.Specs.CacheEntries })},
 	{Name: "KNEO_SERV_TOKEN_BUDGET", Type: "integer", Bounds: "> 0", Group: groupSpecs, Help: "Token ceiling of an agent run whose spec names none; anything else means none.", apply: tokenBudget},
 }

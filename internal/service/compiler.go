@@ -30,6 +30,8 @@ type CompilerOptions struct {
 	ForceDummy bool
 	// Secrets, when not nil, must hold the key of every provider that a spec names.
 	Secrets secret.Resolver
+	// Signatures decide on signed bundles.
+	Signatures Signatures
 	// CacheEntries bounds the cache.
 	CacheEntries int
 }
@@ -43,6 +45,9 @@ type Compiler struct {
 
 // NewCompiler returns a compiler.
 func NewCompiler(o CompilerOptions) (*Compiler, error) {
+	if len(o.Signatures.Environments) > 0 && o.Signatures.Key == "" {
+		return nil, errNoSigningKey
+	}
 	cache, err := lru.New[[sha256.Size]byte, *build](max(o.CacheEntries, 1))
 	if err != nil {
 		return nil, err
@@ -81,7 +86,11 @@ func (c *Compiler) open(src SpecSource, missing string) (*build, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &build{compiler: c, in: in}
+	signed, err := c.o.Signatures.unwrap(&in)
+	if err != nil {
+		return nil, err
+	}
+	b := &build{compiler: c, in: in, signed: signed}
 	if cached {
 		b.key = &key
 	}
@@ -142,6 +151,8 @@ func (c *Compiler) Plan(ctx context.Context, s run.Snapshot) (*plan.Plan, error)
 type build struct {
 	compiler *Compiler
 	in       spec.Inputs
+	// signed tells that a signature covers the whole spec.
+	signed bool
 	// skills are the frozen skills of a snapshot; nil means that they are read from disk.
 	skills *spec.OrderedMap[*spec.LoadedSkill]
 	// key names the build in the cache, nil when it does not belong there.

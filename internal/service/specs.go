@@ -143,10 +143,13 @@ func (s *Specs) open(src SpecSource, missing string) (*build, error) {
 	return s.compiler.open(src, missing)
 }
 
-// gated opens a source and asks the stored policy of its environment.
+// gated opens a source and asks for what its environment demands: a signature, and what the stored policy says.
 func (s *Specs) gated(ctx context.Context, src SpecSource) (*build, error) {
 	b, err := s.open(src, noSpec)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.compiler.o.Signatures.demand(src.environment(), b.signed); err != nil {
 		return nil, err
 	}
 	return b, s.gate(ctx, src.environment(), b)

@@ -27,6 +27,11 @@ type Inputs struct {
 	Found Diagnostics
 }
 
+// Layered reports whether overlays, overrides or the skills overlay may change the base.
+func (in Inputs) Layered() bool {
+	return len(in.Overlays) > 0 || in.Overrides != nil && len(in.Overrides.Entries) > 0 || !in.SkillsOverlay.IsZero()
+}
+
 // Layer merges the overlays in order and then the overrides onto the base,
 // migrates and normalises the result, stamps the environment and applies the
 // skills overlay. The inputs are not changed.
