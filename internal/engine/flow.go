@@ -296,9 +296,9 @@ func (m machine) finish(f *Frame, status run.Status) {
 	m.s.Status, m.s.Output, m.s.Messages = status, output, f.Thread
 }
 
-// humanEnd returns the person's text when a human step was the frame's last (decision W13).
+// humanEnd returns the person's text when a human step was the frame's last (decision W13), among concurrent participants when no agent spoke.
 func (m machine) humanEnd(f *Frame, output string) string {
-	if f.HumanOutput != nil && f.Kind != plan.Concurrent {
+	if f.HumanOutput != nil && (f.Kind != plan.Concurrent || output == "") {
 		return *f.HumanOutput
 	}
 	return output

@@ -1,6 +1,10 @@
 package engine
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/kneo-go/kneo/internal/plan"
+)
 
 func TestModelTurns(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -15,6 +19,23 @@ func TestModelTurns(t *testing.T) {
 	} {
 		if got := modelTurns(&c.active); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestHumanEnd(t *testing.T) {
+	said := "fine"
+	for name, c := range map[string]struct {
+		frame        Frame
+		output, want string
+	}{
+		"no person":            {Frame{Kind: plan.Sequential}, "agent", "agent"},
+		"person last":          {Frame{Kind: plan.Sequential, HumanOutput: &said}, "agent", "fine"},
+		"person beside agents": {Frame{Kind: plan.Concurrent, HumanOutput: &said}, "agent", "agent"},
+		"only persons":         {Frame{Kind: plan.Concurrent, HumanOutput: &said}, "", "fine"},
+	} {
+		if got := (machine{}).humanEnd(&c.frame, c.output); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }
