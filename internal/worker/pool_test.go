@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kneo-go/kneo/internal/run"
+	"github.com/kneo-go/kneo/internal/runner"
 	"github.com/kneo-go/kneo/internal/store"
 	"github.com/kneo-go/kneo/internal/store/sqlite"
 	"github.com/kneo-go/kneo/internal/testkit"
@@ -269,6 +270,7 @@ func TestCancelledWhileItWaits(t *testing.T) {
 	if _, changed, err := b.Base.CancelRun(context.Background(), r.ID, store.Progress{Run: &r}); err != nil || !changed {
 		t.Fatal(changed, err)
 	}
+	e.Runner.Keeper().Cancel(waits, runner.ErrCancelled) // as the use case does; the store's own notice may come later
 	close(gate)
 	await(t, b, second, run.Completed)
 	last := create("last")
