@@ -93,8 +93,8 @@ bench-growth: ## Measure how costs grow with stored runs, up to SIZES, on both s
 bench-guard: ## Fail when a key path allocates more than the base commit's build does (BASE, by default the commit before)
 	$(LIMIT) 900s test/guard/run $(BASE)
 
-fuzz: ## Run every fuzz test for a few seconds
-	$(LIMIT) 600s tools/fuzz 5s
+fuzz: ## Run every fuzz test for a few seconds, those of the spec language for a minute
+	$(LIMIT) 600s tools/fuzz 5s 60s
 
 fuzz-diff: ## Compare random requests with the REFERENCE for DURATION (default 5m); cases that differ go to test/fuzzdiff/corpus
 	@mkdir -p $(OUT)
