@@ -93,7 +93,7 @@ var storageSettings = []Setting{
 		apply: atLeastZero("KNEO_SERV_DATABASE_MAX_CONNECTIONS", func(c *Config) *int64 { return &c.Storage.MaxConns }),
 	},
 	{
-		Name: "KNEO_SERV_SQLITE_PATH", Type: "path", Default: filepath.Join(".kneo", "kneo.db"), Group: groupStorage,
+		Name: "KNEO_SERV_SQLITE_PATH", Type: "path", Default: filepath.Join(".kneo", "kneo_runs.sqlite"), Group: groupStorage,
 		Help: "SQLite database file; its folder is created. `:memory:` keeps nothing.", apply: text(func(c *Config) *string { return &c.Storage.SQLitePath }),
 	},
 	{

@@ -39,13 +39,11 @@ func (e *examination) version(found, known int64) {
 
 // elsewhere tells of database files that this service would not read, the usual reason for rows that seem to be missing.
 func (e *examination) elsewhere() {
-	for _, path := range []string{filepath.Join(".kneo", "kneo.db"), filepath.Join(".kneo", "kneo_runs.sqlite")} {
-		if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-			continue
-		}
-		if e.cfg.Storage.DatabaseURL == "" && filepath.Clean(e.cfg.Storage.SQLitePath) == path {
-			continue
-		}
+	path := filepath.Join(".kneo", "kneo_runs.sqlite")
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		return
+	}
+	if e.cfg.Storage.DatabaseURL != "" || filepath.Clean(e.cfg.Storage.SQLitePath) != path {
 		e.add("database", Warn, "compare the settings of the processes that should share a database; files of kneo-serv are not taken over", "%s lies here too and is not read", path)
 	}
 }

@@ -78,7 +78,7 @@ func TestAnotherDatabaseLiesHere(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(".kneo", "kneo_runs.sqlite"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := text(Examine(t.Context(), config.FromMap(nil), nil, time.Now())); !strings.Contains(got, "kneo_runs.sqlite lies here too") {
+	if got := text(Examine(t.Context(), config.FromMap(map[string]string{"KNEO_SERV_SQLITE_PATH": "state.db"}), nil, time.Now())); !strings.Contains(got, "kneo_runs.sqlite lies here too") {
 		t.Error(got)
 	}
 }

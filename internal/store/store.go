@@ -27,6 +27,8 @@ var (
 	ErrUnavailable = errors.New("store: unavailable")
 	// ErrSchemaTooNew: the database was migrated by a newer release.
 	ErrSchemaTooNew = errors.New("store: schema is newer than this binary")
+	// ErrForeign: the file or database holds tables of another program.
+	ErrForeign = errors.New("store: not a database of this program")
 )
 
 // QueueFullError is returned by CreateRun when the backlog is at its limit.

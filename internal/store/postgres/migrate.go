@@ -44,6 +44,9 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) (err error) {
 	if done, err := upToDate(ctx, pool); done || err != nil {
 		return err
 	}
+	if err := ownDatabase(ctx, pool); err != nil {
+		return err
+	}
 	files, err := fs.Sub(migrations.Migrations, "postgres/migrations")
 	if err != nil {
 		return fmt.Errorf("postgres: migrations: %w", err)
@@ -56,6 +59,19 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) (err error) {
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("postgres: migrate: %w", failure(err))
+	}
+	return nil
+}
+
+// ownDatabase refuses a database with tables of kneo-serv, before anything is written to it.
+func ownDatabase(ctx context.Context, pool *pgxpool.Pool) error {
+	var foreign bool
+	err := pool.QueryRow(ctx, "SELECT to_regclass('runs') IS NOT NULL AND to_regclass('goose_db_version') IS NULL").Scan(&foreign)
+	if err != nil {
+		return unreachable(failure(err))
+	}
+	if foreign {
+		return fmt.Errorf("%w: the database has tables of another program (those of kneo-serv are not taken over); name another database in KNEO_SERV_DATABASE_URL", store.ErrForeign)
 	}
 	return nil
 }

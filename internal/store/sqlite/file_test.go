@@ -172,3 +172,29 @@ func TestNotADatabase(t *testing.T) {
 		t.Fatalf("error is %v", err)
 	}
 }
+
+// TestForeignFile refuses a database of another program and leaves it as it is.
+func TestForeignFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kneo_runs.sqlite")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "CREATE TABLE runs (id TEXT)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := sqlite.New(t.Context(), sqlite.Options{Path: path}); !errors.Is(err, store.ErrForeign) || !strings.Contains(err.Error(), path) {
+		t.Fatalf("%v %v", s, err)
+	}
+	if db, err = sql.Open("sqlite", path); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var tables int
+	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil || tables != 1 {
+		t.Errorf("%d tables, %v", tables, err)
+	}
+}

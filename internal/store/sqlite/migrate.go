@@ -27,6 +27,10 @@ func migrate(ctx context.Context, db *sql.DB, path string) error {
 		return nil
 	case version > schemaVersion:
 		return tooNew(path, version)
+	case version == 0:
+		if err := ownFile(ctx, db, path); err != nil {
+			return err
+		}
 	}
 	files, err := fs.Sub(migrations.Migrations, "sqlite/migrations")
 	if err != nil {
@@ -38,6 +42,19 @@ func migrate(ctx context.Context, db *sql.DB, path string) error {
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("sqlite: migrate %s: %w", path, failure(err))
+	}
+	return nil
+}
+
+// ownFile refuses a file with tables of another program, before anything is written to it.
+func ownFile(ctx context.Context, db *sql.DB, path string) error {
+	var tables int64
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'goose_db_version'").Scan(&tables); err != nil {
+		return failure(err)
+	}
+	if tables > 0 {
+		return fmt.Errorf("%w: %s belongs to another program (kneo-serv keeps a file of this name, which is not taken over); move it away or name another file in KNEO_SERV_SQLITE_PATH",
+			store.ErrForeign, path)
 	}
 	return nil
 }
