@@ -58,9 +58,9 @@ func New(o Options) (*Gateway, error) {
 		contract: o.Contract, codec: o.Codec, auth: o.Authenticator, routes: newRoutes(o.Contract, EventsTemplate), conn: o.Conn,
 		ending: make(chan struct{}),
 	}
+	queryParsing.Do(func() { runtime.SetQueryParameterParser(&queryParser{codec: o.Codec})(nil) })
 	g.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &marshaler{codec: o.Codec}),
-		runtime.SetQueryParameterParser(&queryParser{codec: o.Codec}),
 		runtime.WithErrorHandler(g.fail),
 		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, _ int) {
 			errmap.WriteNotFound(w)
@@ -80,6 +80,10 @@ func New(o Options) (*Gateway, error) {
 	}
 	return g, nil
 }
+
+// queryParsing sets the parser of query parameters, which the gateway library keeps for the whole process. All gateways have the same contract, so the
+// first one's parser serves all; setting it again would race with requests of the others.
+var queryParsing sync.Once
 
 func register(mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 	ctx := context.Background()
