@@ -66,6 +66,12 @@ var rules = []rule{
 	{name: "W6 an append mode that does not exist is refused", answers: func(_ request, a, b answer) bool {
 		return a.status < 300 && b.status == 400 && strings.Contains(detail(b), "E_BUILD_APPEND_MODE")
 	}},
+	{name: "W4 an answer with an error of the run is kept under its key", answers: func(r request, a, b answer) bool {
+		return r.Header["Idempotency-Key"] != "" && a.status != 409 && code(b) == "idempotency_key_conflict"
+	}},
+	{name: "X4 a provider that does not exist is refused", answers: func(_ request, _, b answer) bool {
+		return b.status == 400 && strings.Contains(detail(b), "E_BUILD_RUNTIME")
+	}},
 	{name: "open: the row of an answer in an orchestration names its kind sequential", lines: line(`workflow_type: "(concurrent|handoff|group_chat|group-chat)", ours "sequential"`)},
 	{name: "open: the thread of a paused workflow that has not had an agent yet", lines: line(`\.state\.messages`)},
 	{name: "the rows of a repeated turn show it", answers: func(r request, _, _ answer) bool {

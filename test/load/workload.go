@@ -70,7 +70,7 @@ func largeSpec(size int) object {
 	text := strings.Repeat("Answer in one sentence and name the source. ", 8)
 	for total := 0; total < size; total += len(text) + 90 {
 		name := "agent_" + strconv.Itoa(len(agents))
-		agents[name] = object{"name": name, "instructions": text, "description": "helper"}
+		agents[name] = object{"name": name, "system_prompt": text, "description": "helper"}
 	}
 	spec := workflowSpec(object{"type": "sequential", "name": "line", "steps": []any{agentStep("one", "agent_0"), agentStep("two", "agent_1")}})
 	spec["components"] = object{"agents": agents}
