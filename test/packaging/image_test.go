@@ -277,7 +277,7 @@ func stored(t *testing.T, data string) {
 	t.Helper()
 	found := false
 	err := filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".db" {
+		if err != nil || filepath.Ext(path) != ".sqlite" {
 			return err
 		}
 		found = true
