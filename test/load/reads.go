@@ -117,23 +117,48 @@ func replays(ctx context.Context, b *bench) (out []float64, err error) {
 	return out, err
 }
 
+// validation measures checks and compilations of specs: new texts, which no cache knows, and one text again and again.
 func validation(ctx context.Context, b *bench) (out []float64, err error) {
 	err = b.with(ctx, func(s *server) error {
 		t := s.target()
-		large := t.varied("/v1/specs/validate", largeSpec(200<<10))
-		many, _, err := b.loop(ctx, s, large, 16)
-		if err != nil {
-			return err
-		}
-		one, _, err := b.loop(ctx, s, large, 1)
-		if err != nil {
-			return err
+		spec := largeSpec(200 << 10)
+		for _, path := range []string{"/v1/specs/validate", "/v1/specs/compile"} {
+			if err := t.accepts(ctx, path, spec); err != nil {
+				return err
+			}
+			fresh, _, err := b.loop(ctx, s, t.varied(path, spec), 16)
+			if err != nil {
+				return err
+			}
+			one, _, err := b.loop(ctx, s, t.varied(path, spec), 1)
+			if err != nil {
+				return err
+			}
+			known, _, err := b.loop(ctx, s, t.post(path, encode(object{"spec": spec}), 200), 16)
+			if err != nil {
+				return err
+			}
+			out = append(out, fresh.PerSecond(), one.Quantile(50), known.PerSecond())
 		}
 		small, _, err := b.loop(ctx, s, t.varied("/v1/specs/validate", soloSpec()), 16)
-		out = []float64{many.PerSecond(), one.Quantile(50), small.PerSecond()}
+		out = append(out, small.PerSecond())
 		return err
 	})
 	return out, err
+}
+
+// accepts makes sure that the spec is good, so that no early refusal is measured.
+func (t target) accepts(ctx context.Context, path string, spec object) error {
+	var answer struct {
+		Valid *bool `json:"valid"`
+	}
+	if err := t.call(ctx, "POST", path, encode(object{"spec": spec}), &answer); err != nil {
+		return err
+	}
+	if answer.Valid != nil && !*answer.Valid {
+		return fmt.Errorf("%s refuses the spec that is measured", path)
+	}
+	return nil
 }
 
 // varied posts a spec with another description each time, so that no cache of whole requests answers.
