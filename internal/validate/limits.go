@@ -121,11 +121,11 @@ func (c *check) items(n int, label string, loc []any) bool {
 	return c.refuse(loc, fmt.Sprintf("%s exceeds maximum item count of %d.", label, c.validator.limits.ListItems))
 }
 
-// size bounds a free-form object. A text of n bytes never serialises to more than 3n, so small ones need no measuring.
+// size bounds a free-form object.
 func (c *check) size(m *kneov1.JsonObject, name string, limit int, loc []any) {
 	raw := m.GetRaw()
 	where := extend(loc, name)
-	if len(raw) <= limit/3 || c.broken(where) || wirejson.Size(raw) <= limit {
+	if wirejson.MaxSize(raw) <= limit || c.broken(where) || wirejson.Size(raw) <= limit {
 		return
 	}
 	c.refuse(where, fmt.Sprintf("%s exceeds maximum serialized size of %d bytes.", name, limit))

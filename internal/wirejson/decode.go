@@ -45,14 +45,15 @@ func (c *Codec) Decode(data []byte, m proto.Message, loc ...any) []problem.Issue
 	if len(data) == 0 || string(trimmed) == "null" {
 		return []problem.Issue{issue(loc, TypeMissing, msgMissing)}
 	}
-	if bad := Check(data, loc...); bad != nil {
-		return []problem.Issue{*bad}
-	}
-	if trimmed[0] != '{' {
+	got, ok := checkedMembers(trimmed)
+	if !ok {
+		if bad := Check(data, loc...); bad != nil {
+			return []problem.Issue{*bad}
+		}
 		return []problem.Issue{issue(loc, TypeModel, msgModel)}
 	}
 	r := &reader{codec: c}
-	r.message(trimmed, m.ProtoReflect(), loc)
+	r.members(got, m.ProtoReflect(), loc)
 	return r.issues
 }
 
@@ -127,30 +128,54 @@ type member struct {
 
 // members splits an object that is known to be valid. The values are parts of it.
 func members(object []byte) []member {
-	dec, release := decoder(object)
+	dec, release := decoder(object, jsontext.AllowDuplicateNames(true))
 	defer release()
-	if _, err := dec.ReadToken(); err != nil {
+	out, err := split(dec, object)
+	if err != nil {
 		return nil
+	}
+	return out
+}
+
+// checkedMembers splits a text in the same pass that checks it as Check does; ok is false when it is broken or no object.
+func checkedMembers(text []byte) (out []member, ok bool) {
+	if !bytes.HasPrefix(text, []byte{'{'}) {
+		return nil, false
+	}
+	dec, release := decoder(text)
+	defer release()
+	out, err := split(dec, text)
+	if err != nil {
+		return nil, false
+	}
+	_, err = dec.ReadToken()
+	return out, errors.Is(err, io.EOF)
+}
+
+func split(dec *jsontext.Decoder, object []byte) ([]member, error) {
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, err
 	}
 	out := make([]member, 0, 8)
 	for dec.PeekKind() != '}' {
 		name, err := dec.ReadToken()
 		if err != nil {
-			return out
+			return nil, err
 		}
 		key := name.String()
 		value, err := dec.ReadValue()
 		if err != nil {
-			return out
+			return nil, err
 		}
 		out = append(out, member{name: key, value: part(object, dec, value)})
 	}
-	return out
+	_, err := dec.ReadToken()
+	return out, err
 }
 
 // elements splits an array that is known to be valid. The values are parts of it.
 func elements(array []byte) [][]byte {
-	dec, release := decoder(array)
+	dec, release := decoder(array, jsontext.AllowDuplicateNames(true))
 	defer release()
 	if _, err := dec.ReadToken(); err != nil {
 		return nil
@@ -174,10 +199,10 @@ func part(text []byte, dec *jsontext.Decoder, value jsontext.Value) []byte {
 
 var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
 
-// decoder lends a decoder of a text whose names are known to be unique.
-func decoder(text []byte) (dec *jsontext.Decoder, release func()) {
+// decoder lends a decoder of a text.
+func decoder(text []byte, options ...jsontext.Options) (dec *jsontext.Decoder, release func()) {
 	d, _ := decoders.Get().(*jsontext.Decoder)
-	d.Reset(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true))
+	d.Reset(bytes.NewBuffer(text), options...)
 	return d, func() {
 		d.Reset(bytes.NewBuffer(nil))
 		decoders.Put(d)
@@ -185,8 +210,11 @@ func decoder(text []byte) (dec *jsontext.Decoder, release func()) {
 }
 
 func (r *reader) message(object []byte, m protoreflect.Message, loc []any) {
+	r.members(members(object), m, loc)
+}
+
+func (r *reader) members(got []member, m protoreflect.Message, loc []any) {
 	p := r.codec.plan(m.Descriptor())
-	got := members(object)
 	at := make([]int, len(p.fields))
 	for i := range got {
 		if f, ok := p.byName[got[i].name]; ok {

@@ -168,6 +168,9 @@ func TestSizeAndCanonical(t *testing.T) {
 		if got := wirejson.Size([]byte(text)); got != len(python) {
 			t.Errorf("%s: %d, want %d", text, got, len(python))
 		}
+		if got := wirejson.MaxSize([]byte(text)); got < len(python) {
+			t.Errorf("%s: at most %d, but it is %d", text, got, len(python))
+		}
 	}
 	a, _ := wirejson.Canonical([]byte(`{"b":1.0,"a":{"z":"\u00fc","y":2}}`))
 	b, _ := wirejson.Canonical([]byte(` {"a":{"y":2, "z":"ü"}, "b":1.0} `))
@@ -185,6 +188,9 @@ func FuzzDecode(f *testing.F) {
 		var m kneov1.RunCreateRequest
 		if issues := c.Decode(data, &m, "body"); len(issues) > 0 {
 			return
+		}
+		if size, most := wirejson.Size(data), wirejson.MaxSize(data); size > most {
+			t.Fatalf("%q: size %d, at most %d", data, size, most)
 		}
 		text := c.Marshal(&m)
 		if !json.Valid(text) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -124,7 +123,8 @@ func (h *handler) readBody(w *recorder, r *http.Request) error {
 	if h.MaxBody > 0 {
 		body = http.MaxBytesReader(w, body, h.MaxBody)
 	}
-	data, err := io.ReadAll(body)
+	data := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), readAhead)+bytes.MinRead))
+	_, err := data.ReadFrom(body)
 	w.deadline(w.control.SetReadDeadline, 0)
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -133,10 +133,19 @@ func (h *handler) readBody(w *recorder, r *http.Request) error {
 	case err != nil:
 		return problem.Wrap(err, problem.InvalidRequest, "The request body could not be read.")
 	}
-	r.Body = io.NopCloser(bytes.NewReader(data))
-	r.ContentLength = int64(len(data))
+	r.Body = heldBody{data}
+	r.ContentLength = int64(data.Len())
 	return nil
 }
+
+// readAhead is the most memory that a promised length alone may claim.
+const readAhead = 1 << 20
+
+// heldBody is a body that is in memory; the API takes its Bytes as they are.
+type heldBody struct{ *bytes.Buffer }
+
+// Close does nothing.
+func (heldBody) Close() error { return nil }
 
 const (
 	corsMethods = "GET, POST, PUT"
