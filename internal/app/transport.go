@@ -47,7 +47,7 @@ func (a *App) buildTransport(keys *auth.Authenticator) error {
 	}
 	a.local = inproc.New(chain.Unary(), chain.Stream())
 	a.register(a.local)
-	api, err := gateway.New(gateway.Options{Contract: facts, Codec: codec, Conn: a.local, Authenticator: keys})
+	api, err := gateway.New(gateway.Options{Contract: facts, Codec: codec, Conn: a.local.Handover(), Authenticator: keys})
 	if err != nil {
 		return err
 	}

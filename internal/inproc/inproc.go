@@ -65,18 +65,22 @@ func (c *Conn) RegisterService(desc *grpc.ServiceDesc, server any) {
 
 // Invoke calls a unary method. Request and reply are copied, so neither side sees the other's memory.
 func (c *Conn) Invoke(ctx context.Context, name string, args, reply any, opts ...grpc.CallOption) error {
+	return c.invoke(ctx, name, args, reply, proto.Merge, opts)
+}
+
+func (c *Conn) invoke(ctx context.Context, name string, args, reply any, pass func(dst, src proto.Message), opts []grpc.CallOption) error {
 	m, ok := c.methods[name]
 	if !ok {
 		return unknown(name)
 	}
 	ctx, transport := serverContext(ctx, name)
-	decode := func(into any) error { return merge(into, args) }
+	decode := func(into any) error { return transfer(into, args, pass) }
 	out, err := m.handler(m.server, ctx, decode, c.unary)
 	transport.fill(ctx, opts)
 	if err != nil {
 		return toStatus(err)
 	}
-	return merge(reply, out)
+	return transfer(reply, out, pass)
 }
 
 // NewStream opens a stream; messages are copied as in Invoke.
@@ -191,7 +195,8 @@ func (t *transport) fill(ctx context.Context, opts []grpc.CallOption) {
 	}
 }
 
-func merge(into, from any) error {
+// transfer gives a message to the other side, which has an empty one of the same type.
+func transfer(into, from any, pass func(dst, src proto.Message)) error {
 	dst, ok := into.(proto.Message)
 	if !ok {
 		return status.Errorf(codes.Internal, "inproc: %T is not a message", into)
@@ -203,7 +208,7 @@ func merge(into, from any) error {
 	if dst.ProtoReflect().Descriptor() != src.ProtoReflect().Descriptor() {
 		return status.Errorf(codes.Internal, "inproc: %s is not %s", src.ProtoReflect().Descriptor().FullName(), dst.ProtoReflect().Descriptor().FullName())
 	}
-	proto.Merge(dst, src)
+	pass(dst, src)
 	return nil
 }
 

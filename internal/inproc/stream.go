@@ -112,7 +112,7 @@ func (s *clientStream) refused() error {
 func (s *clientStream) RecvMsg(m any) error {
 	select {
 	case msg := <-s.pipe.toClient:
-		return merge(m, msg)
+		return transfer(m, msg, proto.Merge)
 	case <-s.pipe.done:
 	case <-s.ctx.Done():
 		return s.ended()
@@ -175,7 +175,7 @@ func (s *serverStream) SendMsg(m any) error {
 func (s *serverStream) RecvMsg(m any) error {
 	select {
 	case msg := <-s.pipe.toServer:
-		return merge(m, msg)
+		return transfer(m, msg, proto.Merge)
 	case <-s.pipe.halfClose:
 		return io.EOF
 	case <-s.ctx.Done():
