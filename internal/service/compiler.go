@@ -1,11 +1,12 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"hash/maphash"
 	"slices"
 	"sync"
 
@@ -36,10 +37,11 @@ type CompilerOptions struct {
 	CacheEntries int
 }
 
-// Compiler turns spec sources into plans. What it did for an inline spec is remembered by the digest of the request. It is safe for concurrent use.
+// Compiler turns spec sources into plans. What it did for an inline spec is remembered under the text of the request. It is safe for concurrent use.
 type Compiler struct {
 	o     CompilerOptions
-	cache *lru.Cache[[sha256.Size]byte, *build]
+	cache *lru.Cache[uint64, *build]
+	seed  maphash.Seed
 	plans *lru.Cache[string, *plan.Plan]
 }
 
@@ -48,7 +50,7 @@ func NewCompiler(o CompilerOptions) (*Compiler, error) {
 	if len(o.Signatures.Environments) > 0 && o.Signatures.Key == "" {
 		return nil, errNoSigningKey
 	}
-	cache, err := lru.New[[sha256.Size]byte, *build](max(o.CacheEntries, 1))
+	cache, err := lru.New[uint64, *build](max(o.CacheEntries, 1))
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func NewCompiler(o CompilerOptions) (*Compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Compiler{o: o, cache: cache, plans: plans}, nil
+	return &Compiler{o: o, cache: cache, seed: maphash.MakeSeed(), plans: plans}, nil
 }
 
 // open reads the layers of a source. missing is the text of a request that names no spec.
@@ -64,9 +66,9 @@ func (c *Compiler) open(src SpecSource, missing string) (*build, error) {
 	if src.Inline == nil && src.Path == "" {
 		return nil, problem.New(problem.InvalidRequest, "%s", missing)
 	}
-	key, cached := src.key()
+	cached := src.Inline != nil && len(src.Overlays) == 0
 	if cached {
-		if b, ok := c.cache.Get(key); ok {
+		if b, ok := c.cache.Get(src.hash(c.seed)); ok && b.source.equal(&src) {
 			return b, nil
 		}
 	}
@@ -92,31 +94,28 @@ func (c *Compiler) open(src SpecSource, missing string) (*build, error) {
 	}
 	b := &build{compiler: c, in: in, signed: signed}
 	if cached {
-		b.key = &key
+		b.source = &src
 	}
 	return b, nil
 }
 
-// key names a source without files by its content.
-func (s *SpecSource) key() (key [sha256.Size]byte, ok bool) {
-	if s.Inline == nil || len(s.Overlays) > 0 {
-		return key, false
+// hash is where a source without files is in the cache of a process; equal tells whether it is the one that is there.
+func (s *SpecSource) hash(seed maphash.Seed) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, part := range [][]byte{s.Inline, s.Overrides, []byte(s.environment())} {
+		maphash.WriteComparable(&h, len(part))
+		_, _ = h.Write(part)
 	}
-	h := sha256.New()
-	part := func(b []byte) {
-		var size [8]byte
-		binary.BigEndian.PutUint64(size[:], uint64(len(b)))
-		h.Write(size[:])
-		h.Write(b)
-	}
-	part(s.Inline)
-	part(s.Overrides)
-	part([]byte(s.environment()))
 	for _, list := range [][]string{s.Skills.Add, s.Skills.Disable} {
-		part(run.AppendStrings(nil, list))
+		_, _ = h.Write(run.AppendStrings(nil, list))
 	}
-	h.Sum(key[:0])
-	return key, true
+	return h.Sum64()
+}
+
+func (s *SpecSource) equal(o *SpecSource) bool {
+	return bytes.Equal(s.Inline, o.Inline) && bytes.Equal(s.Overrides, o.Overrides) && s.environment() == o.environment() &&
+		slices.Equal(s.Skills.Add, o.Skills.Add) && slices.Equal(s.Skills.Disable, o.Skills.Disable)
 }
 
 // thaw opens the inputs of a stored snapshot.
@@ -155,8 +154,8 @@ type build struct {
 	signed bool
 	// skills are the frozen skills of a snapshot; nil means that they are read from disk.
 	skills *spec.OrderedMap[*spec.LoadedSkill]
-	// key names the build in the cache, nil when it does not belong there.
-	key *[sha256.Size]byte
+	// source is what the build was made of, nil when it does not belong into the cache.
+	source *SpecSource
 
 	mu       sync.Mutex
 	checked  bool
@@ -181,8 +180,8 @@ func (b *build) check() (*spec.Document, spec.Diagnostics, error) {
 		b.doc, b.found, b.checkErr = b.in.Check(spec.ValidateOptions{})
 		b.checked = true
 		// A build that reads skills is not remembered: their files may change.
-		if b.key != nil && b.checkErr == nil && (b.doc == nil || b.doc.Skills.Len() == 0) {
-			b.compiler.cache.Add(*b.key, b)
+		if b.source != nil && b.checkErr == nil && (b.doc == nil || b.doc.Skills.Len() == 0) {
+			b.compiler.cache.Add(b.source.hash(b.compiler.seed), b)
 		}
 	}
 	return b.doc, b.found, b.checkErr

@@ -2,7 +2,7 @@
 // for what is unset, plain numbers for 64-bit integers, free-form JSON byte for byte, and compact output that is the same in every build.
 // Reading is strict and reports all violations of a document at once.
 //
-// It may import the contract, internal/problem and the protobuf runtime.
+// It may import the contract, internal/problem, the protobuf runtime and a cache.
 package wirejson
 
 import (
@@ -30,10 +30,11 @@ type Rules interface {
 type Codec struct {
 	rules Rules
 	plans sync.Map // protoreflect.FullName → *plan
+	seen  *seenTexts
 }
 
 // New returns a codec for the messages that rules knows.
-func New(rules Rules) *Codec { return &Codec{rules: rules} }
+func New(rules Rules) *Codec { return &Codec{rules: rules, seen: newSeenTexts()} }
 
 // Marshal returns the JSON text of a message.
 func (c *Codec) Marshal(m proto.Message) []byte { return c.Append(nil, m) }

@@ -38,14 +38,15 @@ const (
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // Decode reads a JSON document into m, strictly, and returns every violation; loc is where the document is, usually "body". Fields without
-// a violation are set even when others have one. The result lists declared fields in declaration order, then unknown ones as sent.
+// a violation are set even when others have one. Free-form JSON in m is a part of data or of an equal document that was read before; nobody may change
+// either afterwards. The result lists declared fields in declaration order, then unknown ones as sent.
 func (c *Codec) Decode(data []byte, m proto.Message, loc ...any) []problem.Issue {
 	data = bytes.TrimPrefix(data, byteOrderMark)
 	trimmed := bytes.TrimSpace(data)
 	if len(data) == 0 || string(trimmed) == "null" {
 		return []problem.Issue{issue(loc, TypeMissing, msgMissing)}
 	}
-	got, ok := checkedMembers(trimmed)
+	got, ok := c.seen.members(trimmed)
 	if !ok {
 		if bad := Check(data, loc...); bad != nil {
 			return []problem.Issue{*bad}

@@ -144,6 +144,31 @@ func TestDecodeKeepsFreeFormJSON(t *testing.T) {
 	}
 }
 
+func TestDecodeOfAKnownDocument(t *testing.T) {
+	c := codec(t)
+	body := func(text, more string) []byte {
+		return []byte(`{"input":"` + text + strings.Repeat("x", 20<<10) + `","spec":{"a":[1]}` + more + `}`)
+	}
+	for range 2 {
+		for _, text := range []string{"first", "other"} {
+			var m kneov1.RunCreateRequest
+			if issues := c.Decode(body(text, ""), &m, "body"); issues != nil {
+				t.Fatal(issues)
+			}
+			if !strings.HasPrefix(m.GetInput(), text) || string(m.GetSpec().GetRaw()) != `{"a":[1]}` {
+				t.Errorf("%.20s %s", m.GetInput(), m.GetSpec().GetRaw())
+			}
+		}
+		var m kneov1.RunCreateRequest
+		if got := lines(c.Decode(body("first", `,"zeta":1`), &m, "body")); len(got) != 1 || !strings.HasPrefix(got[0], "extra_forbidden [body zeta]") {
+			t.Error("unknown member:", got)
+		}
+		if got := lines(c.Decode(body("first", `,"input":1`), &m, "body")); len(got) != 1 || !strings.HasPrefix(got[0], "json_invalid") {
+			t.Error("duplicate member:", got)
+		}
+	}
+}
+
 func TestRoundTrip(t *testing.T) {
 	c := codec(t)
 	want := &kneov1.RunStatusResponse{
