@@ -100,6 +100,7 @@ type session struct {
 	modelCalls int
 	toolCalls  int
 	extra      map[string]json.RawMessage
+	format     *llm.Format
 	onDelta    func(string)
 	res        Result
 }
@@ -147,6 +148,9 @@ func (l *Loop) open(ctx context.Context, r Request) (*session, error) {
 		}
 		for _, own := range []string{"base_url", "api_key", "api_key_ref"} {
 			delete(s.extra, own)
+		}
+		if s.format = llm.ParseFormat(s.extra[llm.ResponseFormat]); s.format != nil {
+			delete(s.extra, llm.ResponseFormat)
 		}
 	}
 	if err := s.bind(ctx); err != nil {

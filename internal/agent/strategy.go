@@ -53,7 +53,9 @@ func (s *session) plan(ctx context.Context) error {
 	if s.agent.SystemPrompt != "" {
 		prompt = s.agent.SystemPrompt + "\n\n" + planningSuffix
 	}
-	resp, err := s.complete(ctx, s.request(prompt))
+	req := s.request(prompt)
+	req.Format, req.Accept = nil, nil
+	resp, err := s.complete(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -132,10 +134,14 @@ func (s *session) say(text string, calls []run.ToolCall) {
 }
 
 func (s *session) request(system string) *llm.Request {
-	return &llm.Request{
+	req := &llm.Request{
 		Model: s.agent.Model, System: system, Messages: s.thread, Temperature: s.agent.Temperature, MaxTokens: s.agent.MaxTokens,
-		Extra: s.extra, Echo: s.echo, Timeout: s.timeout(), OnDelta: s.onDelta,
+		Extra: s.extra, Format: s.format, Echo: s.echo, Timeout: s.timeout(), OnDelta: s.onDelta,
 	}
+	if s.format != nil && s.format.Strict {
+		req.Accept = func(text string) error { return s.schemas.CheckAnswer(s.format.Schema, text) }
+	}
+	return req
 }
 
 // complete makes one model call within the budget; a call that the journal knows is not made again.

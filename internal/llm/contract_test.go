@@ -136,6 +136,91 @@ func TestToolTurns(t *testing.T) {
 	})
 }
 
+func TestStructuredOutput(t *testing.T) {
+	t.Parallel()
+	const schema = `{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"],"additionalProperties":false}`
+	const format = `{"type":"json_schema","json_schema":{"name":"count","strict":true,"schema":` + schema + `}}`
+	tests := map[string]struct {
+		format string
+		tools  bool
+		wants  map[string]map[string]string
+	}{
+		"schema": {format, false, map[string]map[string]string{
+			"openai": {"response_format": format}, "ollama": {"response_format": format},
+			"anthropic": {"output_config": `{"format":{"type":"json_schema","schema":` + schema + `}}`},
+			"google":    {"generationConfig.responseMimeType": `"application/json"`, "generationConfig.responseJsonSchema": schema},
+		}},
+		"any object": {`{"type":"json_object"}`, false, map[string]map[string]string{
+			"openai": {"response_format": `{"type":"json_object"}`}, "ollama": {"response_format": `{"type":"json_object"}`},
+			"anthropic": {"system": `[{"type":"text","text":"Answer with one JSON object and nothing else."}]`, "output_config": "null"},
+			"google":    {"generationConfig.responseMimeType": `"application/json"`, "generationConfig.responseJsonSchema": "null"},
+		}},
+		"schema beside tools": {format, true, map[string]map[string]string{
+			"openai": {"response_format": format}, "ollama": {"response_format": format},
+			"anthropic": {"output_config": `{"format":{"type":"json_schema","schema":` + schema + `}}`},
+			"google":    {"generationConfig.responseMimeType": "null", "systemInstruction.parts.0.text": quoted("Answer with JSON that matches this JSON Schema and nothing else: " + schema)},
+		}},
+	}
+	each(t, func(t *testing.T, name string, stream bool, open func(string) llm.Provider) {
+		for what, tt := range tests {
+			s := llmtest.New(t, llmtest.Turn{Text: `{"n":1}`})
+			r := question("how many?")
+			if r.Format = llm.ParseFormat(json.RawMessage(tt.format)); r.Format == nil {
+				t.Fatal("no format")
+			}
+			if tt.tools {
+				r.Tools = []llm.ToolDefinition{{Name: "count", Description: "counts"}}
+			}
+			resp, _, err := ask(stream, open(s.URL), r)
+			if err != nil || resp.Text != `{"n":1}` {
+				t.Errorf("%s: %+v %v", what, resp, err)
+				continue
+			}
+			for path, want := range tt.wants[name] {
+				if d := cmp.Diff(decoded(t, want), member(decoded(t, s.Requests()[0].Raw), path)); d != "" {
+					t.Errorf("%s: %s: %s", what, path, d)
+				}
+			}
+		}
+	})
+}
+
+func quoted(text string) string {
+	b, _ := json.Marshal(text)
+	return string(b)
+}
+
+func decoded(t *testing.T, text string) any {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err, text)
+	}
+	return v
+}
+
+// member walks a decoded document; what is missing is nil.
+func member(v any, path string) any {
+	for name := range strings.SplitSeq(path, ".") {
+		if list, ok := v.([]any); ok && name == "0" && len(list) > 0 {
+			v = list[0]
+			continue
+		}
+		object, _ := v.(map[string]any)
+		v = object[name]
+	}
+	return v
+}
+
+func TestOtherFormatsAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "null", "7", `"json"`, `{"type":"text"}`, `{"type":"json_schema"}`, `{"type":"json_schema","json_schema":{"schema":[1]}}`} {
+		if f := llm.ParseFormat(json.RawMessage(text)); f != nil {
+			t.Errorf("%s: %+v", text, f)
+		}
+	}
+}
+
 func TestGeminiGetsItsSignatureBack(t *testing.T) {
 	t.Parallel()
 	s := llmtest.New(t, llmtest.Turn{Calls: []llmtest.Call{{Name: "add", Arguments: `{}`, Signature: "c2ln"}}}, llmtest.Turn{Text: "x"})

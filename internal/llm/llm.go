@@ -46,6 +46,10 @@ type Request struct {
 	ParallelToolCalls *bool
 	// Extra are further request parameters by their provider's names.
 	Extra map[string]json.RawMessage
+	// Format asks for structured output; nil means text.
+	Format *Format
+	// Accept, when not nil, judges the text of an answer without tool calls; its error ends the attempt as malformed.
+	Accept func(text string) error
 	// Echo holds Response.Echo of earlier turns of this thread by tool call id; a provider that wrote such a value wants it back.
 	Echo map[string]string
 	// Timeout bounds one attempt of the call; 0 leaves it to the deployment.

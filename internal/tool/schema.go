@@ -49,23 +49,47 @@ func (s *Schemas) Check(name string, parameters, arguments json.RawMessage) erro
 	if isEmpty(parameters) {
 		return nil
 	}
-	schema, ok := s.compiled.Get(string(parameters))
-	if !ok {
-		var err error
-		schema, err = compile(parameters)
-		if err != nil {
-			return refuse(name, "Tool '%s' has a parameters schema that cannot be used: %v", name, err)
-		}
-		s.compiled.Add(string(parameters), schema)
+	schema, err := s.compile(parameters)
+	if err != nil {
+		return refuse(name, "Tool '%s' has a parameters schema that cannot be used: %v", name, err)
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(arguments))
 	if err != nil {
 		return refuse(name, "Tool '%s' arguments are not valid JSON.", name)
 	}
 	if err := schema.Validate(value); err != nil {
-		return refuse(name, "Tool '%s' arguments do not match its parameters: %s", name, reason(err))
+		return refuse(name, "Tool '%s' arguments do not match its parameters: %s", name, reason(err, "arguments"))
 	}
 	return nil
+}
+
+// CheckAnswer returns why a model's answer does not match a schema, or nil. The reason names places, never values.
+func (s *Schemas) CheckAnswer(schema json.RawMessage, text string) error {
+	compiled, err := s.compile(schema)
+	if err != nil {
+		return fmt.Errorf("the schema of model.extra.response_format cannot be used: %w", err)
+	}
+	value, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		return errAnswerNotJSON
+	}
+	if err := compiled.Validate(value); err != nil {
+		return fmt.Errorf("the answer does not match model.extra.response_format: %s", reason(err, "answer"))
+	}
+	return nil
+}
+
+var errAnswerNotJSON = errors.New("the answer is not the JSON that model.extra.response_format asks for")
+
+func (s *Schemas) compile(schema json.RawMessage) (*jsonschema.Schema, error) {
+	if known, ok := s.compiled.Get(string(schema)); ok {
+		return known, nil
+	}
+	compiled, err := compile(schema)
+	if err == nil {
+		s.compiled.Add(string(schema), compiled)
+	}
+	return compiled, err
 }
 
 func isEmpty(parameters json.RawMessage) bool {
@@ -118,8 +142,8 @@ func compilePattern(text string) (jsonschema.Regexp, error) {
 	return pattern{re}, nil
 }
 
-// reason names the first places that are wrong and what is wanted there, never the values.
-func reason(err error) string {
+// reason names the first places below root that are wrong and what is wanted there, never the values.
+func reason(err error, root string) string {
 	var v *jsonschema.ValidationError
 	if !errors.As(err, &v) {
 		return err.Error()
@@ -129,7 +153,7 @@ func reason(err error) string {
 	var walk func(*jsonschema.ValidationError)
 	walk = func(e *jsonschema.ValidationError) {
 		if len(e.Causes) == 0 && len(parts) < 3 {
-			place := "arguments"
+			place := root
 			if len(e.InstanceLocation) > 0 {
 				place = strings.Join(e.InstanceLocation, ".")
 			}

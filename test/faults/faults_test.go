@@ -194,8 +194,12 @@ func onProvider(provider string, more live.Object, turns ...llmtest.Turn) func(*
 		model := live.Object{"provider": provider, "name": "m", "extra": live.Object{"base_url": server.URL}}
 		agent := live.Object{"model": model}
 		for k, v := range more {
-			if k == "timeout_seconds" {
+			switch k {
+			case "timeout_seconds":
 				model[k] = v
+				continue
+			case "response_format":
+				model["extra"] = live.Object{"base_url": server.URL, k: v}
 				continue
 			}
 			agent[k] = v
@@ -220,6 +224,11 @@ func wants(name, arguments string) llmtest.Turn {
 	return llmtest.Turn{Text: "calling", Calls: []llmtest.Call{{ID: "c1", Name: name, Arguments: arguments}}}
 }
 
+// withSchema asks for structured output.
+var withSchema = live.Object{"response_format": live.Object{"type": "json_schema", "json_schema": live.Object{
+	"name": "count", "strict": true, "schema": live.Object{"type": "object", "properties": live.Object{"n": live.Object{"type": "integer"}}},
+}}}
+
 var half = llmtest.Turn{Raw: `{"choices":[{"mess`}
 
 var sorry = llmtest.Turn{Text: "sorry"}
@@ -238,6 +247,7 @@ var providerFaults = []fault{
 	{"unknown tool name", onProvider("openai", nil, wants("rm_rf", `{}`), sorry)},
 	{"arguments are not JSON", onProvider("openai", nil, wants("clock_now", `{"zone"`), sorry)},
 	{"arguments against the schema", onProvider("openai", nil, wants("clock_now", `{"zone":7}`), sorry)},
+	{"answer against its schema", onProvider("openai", withSchema, llmtest.Turn{Text: `{"n":"three"}`})},
 	{"10 MB of text", onProvider("openai", nil, llmtest.Turn{Text: strings.Repeat("0123456789", 1<<20)})},
 	{"429 with Retry-After", onProvider("openai", nil, llmtest.Turn{Status: 429, Message: "slow", Header: map[string]string{"Retry-After": "0.05"}}, sorry)},
 	{"429 without Retry-After", onProvider("openai", nil, llmtest.Turn{Status: 429, Message: "slow"}, sorry)},

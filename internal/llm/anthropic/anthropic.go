@@ -103,6 +103,7 @@ func params(r *llm.Request) sdk.MessageNewParams {
 			p.System = append(p.System, sdk.TextBlockParam{Text: m.Content})
 		}
 	}
+	format(&p, r.Format)
 	p.Messages = messages(thread, r.Echo)
 	for _, t := range r.Tools {
 		p.Tools = append(p.Tools, sdk.ToolUnionParam{OfTool: &sdk.ToolParam{Name: t.Name, Description: param.NewOpt(t.Description), InputSchema: schema(t.Parameters)}})
@@ -111,6 +112,19 @@ func params(r *llm.Request) sdk.MessageNewParams {
 		p.ToolChoice = sdk.ToolChoiceUnionParam{OfAuto: &sdk.ToolChoiceAutoParam{DisableParallelToolUse: param.NewOpt(!*r.ParallelToolCalls)}}
 	}
 	return p
+}
+
+// format asks for structured output. The service takes a schema; without one the model is told in words.
+func format(p *sdk.MessageNewParams, f *llm.Format) {
+	if f == nil {
+		return
+	}
+	var schema map[string]any
+	if f.Schema == nil || json.Unmarshal(f.Schema, &schema) != nil {
+		p.System = append(p.System, sdk.TextBlockParam{Text: f.Instruction()})
+		return
+	}
+	p.OutputConfig.Format = sdk.JSONOutputFormatParam{Schema: schema}
 }
 
 func schema(raw json.RawMessage) sdk.ToolInputSchemaParam {

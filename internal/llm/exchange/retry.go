@@ -94,6 +94,11 @@ func (r *retrying) once(ctx context.Context, req *llm.Request) (*llm.Response, b
 		}
 	}
 	resp, err := r.Provider.Complete(ctx, &call)
+	if err == nil && req.Accept != nil && len(resp.ToolCalls) == 0 {
+		if bad := req.Accept(resp.Text); bad != nil {
+			return nil, streamed, &llm.Error{Class: llm.ClassMalformed, Provider: r.Name(), Message: bad.Error(), RequestID: resp.RequestID, Cause: bad}
+		}
+	}
 	return resp, streamed, err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kneo-go/kneo/internal/llm"
 	"github.com/kneo-go/kneo/internal/llm/exchange"
+	"github.com/kneo-go/kneo/internal/run"
 )
 
 // failing fails with its errors in order and then answers.
@@ -35,6 +36,55 @@ func (f *failing) Complete(ctx context.Context, r *llm.Request) (*llm.Response, 
 		r.OnDelta(f.say)
 	}
 	return nil, f.errs[f.calls-1]
+}
+
+// echoing answers with its texts in order.
+type echoing struct {
+	texts []string
+	calls []run.ToolCall
+	asked int
+}
+
+func (e *echoing) Name() string { return "p" }
+
+func (e *echoing) Complete(context.Context, *llm.Request) (*llm.Response, error) {
+	e.asked++
+	return &llm.Response{Text: e.texts[min(e.asked, len(e.texts))-1], ToolCalls: e.calls, RequestID: "r"}, nil
+}
+
+func TestAnswersThatAreNotAccepted(t *testing.T) {
+	t.Parallel()
+	errBad := errors.New("not good")
+	accept := func(text string) error {
+		if text != "good" {
+			return errBad
+		}
+		return nil
+	}
+	for name, test := range map[string]struct {
+		provider *echoing
+		retries  int
+		asked    int
+		ok       bool
+	}{
+		"accepted":             {&echoing{texts: []string{"good"}}, 0, 1, true},
+		"refused":              {&echoing{texts: []string{"bad"}}, 0, 1, false},
+		"better the next time": {&echoing{texts: []string{"bad", "good"}}, 1, 2, true},
+		"never":                {&echoing{texts: []string{"bad"}}, 2, 3, false},
+		"a call of a tool":     {&echoing{texts: []string{"bad"}, calls: []run.ToolCall{{ID: "1"}}}, 0, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := exchange.Retry(test.provider, exchange.Policy{Retries: test.retries, Sleep: func(context.Context, time.Duration) error { return nil }})
+			_, err := p.Complete(t.Context(), &llm.Request{Accept: accept})
+			if (err == nil) != test.ok || test.provider.asked != test.asked {
+				t.Fatalf("%v after %d calls", err, test.provider.asked)
+			}
+			if e := llm.AsError(err); err != nil && (e == nil || e.Class != llm.ClassMalformed || !errors.Is(err, errBad)) {
+				t.Errorf("%#v", err)
+			}
+		})
+	}
 }
 
 func TestRetry(t *testing.T) {

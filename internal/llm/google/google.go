@@ -105,6 +105,12 @@ func configure(r *llm.Request) (*genai.GenerateContentConfig, error) {
 		c.MaxOutputTokens = int32(min(max(*r.MaxTokens, 0), 1<<30)) //nolint:gosec // bounded in the same expression
 	}
 	c.SystemInstruction = system(r)
+	if r.Format != nil && len(r.Tools) == 0 {
+		c.ResponseMIMEType = "application/json"
+		if r.Format.Schema != nil {
+			c.ResponseJsonSchema = r.Format.Schema
+		}
+	}
 	c.Tools = nil
 	if len(r.Tools) > 0 {
 		t := &genai.Tool{}
@@ -140,6 +146,10 @@ func system(r *llm.Request) *genai.Content {
 		if m.Role == llm.RoleSystem && m.Content != "" {
 			parts = append(parts, &genai.Part{Text: m.Content})
 		}
+	}
+	if r.Format != nil && len(r.Tools) > 0 {
+		// The service refuses a response format beside tools.
+		parts = append(parts, &genai.Part{Text: r.Format.Instruction()})
 	}
 	if parts == nil {
 		return nil

@@ -75,6 +75,9 @@ func (p *Provider) Complete(ctx context.Context, r *llm.Request) (*llm.Response,
 			opts = append(opts, option.WithJSONSet(escape(k), value))
 		}
 	}
+	if r.Format != nil {
+		opts = append(opts, option.WithJSONSet(llm.ResponseFormat, r.Format.Raw))
+	}
 	var resp *llm.Response
 	var err error
 	if r.OnDelta != nil {
