@@ -55,17 +55,25 @@ func (b *builder) steps(w *spec.Workflow, path string) []plan.Step {
 		}
 	case spec.WorkflowSequential:
 		for i, s := range w.Steps {
-			add(s, s.ID, fmt.Sprintf("%s.steps[%d]", path, i))
+			add(s, named(s.ID, "step", i), fmt.Sprintf("%s.steps[%d]", path, i))
 		}
 	default:
 		for i, s := range w.Participants {
-			add(s, s.ID, fmt.Sprintf("%s.participants[%d]", path, i))
+			add(s, named(s.ID, "participant", i), fmt.Sprintf("%s.participants[%d]", path, i))
 		}
 	}
 	for i := range out {
 		unlinkFallback(&out[i], out)
 	}
 	return out
+}
+
+// named returns the id of a step; one with an empty id is called by its place.
+func named(id, kind string, place int) string {
+	if id == "" {
+		return fmt.Sprintf("%s_%d", kind, place)
+	}
+	return id
 }
 
 // unlinkFallback turns a fallback to a step that is not there into on_error fail, which is what such a step does.

@@ -80,6 +80,7 @@ const (
 	AgentStarted      EventKind = "run_started"
 	AgentCompleted    EventKind = "run_completed"
 	AgentFailed       EventKind = "run_failed"
+	StepEntered       EventKind = "step_entered"
 	StepCompleted     EventKind = "step_completed"
 	StepFailed        EventKind = "step_failed"
 	HumanResumed      EventKind = "human_resumed"

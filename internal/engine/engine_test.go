@@ -56,7 +56,7 @@ func TestWorkflows(t *testing.T) {
 		{"fallback is gone", sequential(fn("a", "fail", fallback("zz"))), "", "x", nil, want{run.Failed, "", "", "failed a", "", "offline"}},
 		{"nested", sequential(fn("o1", "bracket"), wfl("o2", "inner"), fn("o3", "bracket")), "", "hello", nil, want{
 			run.Completed, "[[[HELLO]]]", "o1 o2 o3", "completed o1, completed i1, completed i2, completed o2, completed o3",
-			"workflow_started, workflow_started, workflow_completed, workflow_completed", "",
+			"workflow_started, step_entered, workflow_started, workflow_completed, workflow_completed", "",
 		}},
 		{"nested cap is swallowed", sequential(wfl("o", "loop"), fn("z", "upper")), "", "x", nil, want{
 			run.Completed, "[[X]]", "o z", "completed x, completed x2, completed o, completed z", "", "",

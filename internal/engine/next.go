@@ -187,6 +187,9 @@ func (m machine) attempt(f *Frame, a *Active) {
 		m.startAgent(f, a, step)
 	case plan.StepWorkflow:
 		a.Phase = PhaseNested
+		if !f.NoSteps {
+			m.s.emit(Event{Kind: StepEntered, Key: "enter:" + a.Key, Step: a.Step, Node: f.Kind == plan.Graph, Index: -1})
+		}
 		m.nest(f, a, step.Ref, []run.Message{user(a.Input)}, f.NoTrace, f.NoSteps)
 	case plan.StepHuman:
 		a.Phase = PhaseGate

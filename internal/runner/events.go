@@ -61,6 +61,8 @@ func (l *leg) take(events []engine.Event) {
 		switch e.Kind {
 		case engine.StepCompleted, engine.StepFailed:
 			l.stepEvent(e)
+		case engine.StepEntered:
+			l.position(e)
 		case engine.StepRetrying:
 			l.live("retrying", object("step_id", e.Step, "error", redacted(e.Failure.Message)))
 		case engine.HumanResumed:
@@ -114,11 +116,13 @@ func (l *leg) stepEvent(e *engine.Event) {
 	if e.Kind == engine.StepFailed {
 		kind = run.CheckpointStepFailed
 	}
-	r.CurrentStepID, r.CurrentNodeID = step, node
-	if e.Node {
-		r.VisitedNodes = e.Visited
-	} else {
-		r.VisitedSteps = e.Visited
+	l.position(e)
+	switch {
+	case e.Kind == engine.StepFailed:
+	case e.Node:
+		r.VisitedNodes = visited(r.VisitedNodes, e.Step)
+	default:
+		r.VisitedSteps = visited(r.VisitedSteps, e.Step)
 	}
 	if e.Index >= 0 {
 		index := int64(e.Index)
@@ -136,6 +140,24 @@ func (l *leg) stepEvent(e *engine.Event) {
 	l.live("step", liveStep(e, kind))
 	if e.Kind == engine.StepFailed || !l.resumed || !l.isHuman(e.Step) {
 		l.out.due = true
+	}
+}
+
+// visited adds a completed step to the list of a run in progress, which has every id once, those of nested workflows too. The list of the workflow
+// itself, in which a repeated step is repeated, replaces it when the run completes or pauses (execution.md 4).
+func visited(list []string, step string) []string {
+	if slices.Contains(list, step) {
+		return list
+	}
+	return append(slices.Clip(list), step)
+}
+
+// position moves the run to a step or a node. Each has its own field, so that inside a nested workflow both tell where the run is.
+func (l *leg) position(e *engine.Event) {
+	if e.Node {
+		l.row.CurrentNodeID = &e.Step
+	} else {
+		l.row.CurrentStepID = &e.Step
 	}
 }
 

@@ -28,7 +28,9 @@ func (l *leg) finish(ctx context.Context) Outcome {
 	r.CompletedAt, r.UpdatedAt = &at, at
 	r.PendingRequest, r.ContinuationID = nil, nil
 	status := s.Status
-	l.visited()
+	if status != run.Failed || l.state.Root != nil && l.state.Root.Kind == plan.Concurrent {
+		l.visited()
+	}
 	r.Usage = s.Usage
 	switch status {
 	case run.Completed:

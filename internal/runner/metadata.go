@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -139,10 +140,19 @@ func (l *leg) workflowObject(f *engine.Frame) json.RawMessage {
 func (l *leg) workflowMembers(m *members, f *engine.Frame) {
 	wf := l.plan.Workflow
 	m.str("workflow_description", wf.Description)
-	m.str("workflow_type", string(wf.Kind))
+	rotation := wf.Kind == plan.GroupChat && hasHuman(wf)
+	if rotation {
+		// A group chat with a person takes turns like a handoff and has always said so (execution.md 10).
+		m.str("workflow_type", string(plan.Handoff))
+	} else {
+		m.str("workflow_type", string(wf.Kind))
+	}
 	m.raw("workflow_steps", run.AppendStrings(nil, f.LegSteps))
-	switch wf.Kind {
-	case plan.Graph:
+	switch {
+	case wf.Kind == plan.Graph:
+		if l.endedByPerson(f) {
+			m.str("node_kind", "human")
+		}
 		out := []byte{'['}
 		for i, id := range f.LegSteps {
 			if i > 0 {
@@ -151,9 +161,22 @@ func (l *leg) workflowMembers(m *members, f *engine.Frame) {
 			out = run.AppendStrings(out, []string{id})
 		}
 		m.raw("workflow_supersteps", append(out, ']'))
-	case plan.GroupChat:
+	case wf.Kind == plan.GroupChat && !rotation:
 		m.raw("workflow_rounds", strconv.AppendInt(nil, max(wf.Rounds, 1), 10))
 	}
+}
+
+func hasHuman(wf *plan.Workflow) bool {
+	return slices.ContainsFunc(wf.Steps, func(s plan.Step) bool { return s.Kind == plan.StepHuman })
+}
+
+// endedByPerson tells whether the answer of a person was the end of the graph.
+func (l *leg) endedByPerson(f *engine.Frame) bool {
+	if l.state.Status != run.Completed || len(f.Visited) == 0 {
+		return false
+	}
+	last := f.Visited[len(f.Visited)-1]
+	return slices.ContainsFunc(l.plan.Workflow.Steps, func(s plan.Step) bool { return s.ID == last && s.Kind == plan.StepHuman })
 }
 
 // reply renders the response of an inline leg.

@@ -126,8 +126,12 @@ func boolean(text []byte, quoted, number bool) (protoreflect.Value, *problem.Iss
 	case quoted:
 		word = strings.ToLower(unquote(text))
 	case number:
-		if n, err := strconv.ParseFloat(word, 64); err == nil && (n == 0 || n == 1) {
+		n, err := strconv.ParseFloat(word, 64)
+		switch {
+		case err == nil && (n == 0 || n == 1):
 			return protoreflect.ValueOfBool(n == 1), nil
+		case err == nil && n != math.Trunc(n) || math.Abs(n) >= 1<<63:
+			return none(badBool)
 		}
 		return none(badBoolText)
 	case text[0] != 't' && text[0] != 'f':

@@ -109,6 +109,8 @@ func TestDecode(t *testing.T) {
 		"nan":                {`{"input":"x","metadata":{"a":NaN}}`, []string{"json_invalid [body 29] JSON decode error"}},
 		"duplicate":          {`{"input":"x","metadata":{"a":1,"a":2}}`, []string{"json_invalid [body 31] JSON decode error"}},
 		"boolean":            {`{"input":"x","async_mode":"maybe"}`, []string{"bool_parsing [body async_mode] Input should be a valid boolean, unable to interpret input"}},
+		"boolean of 2":       {`{"input":"x","async_mode":2}`, []string{"bool_parsing [body async_mode] Input should be a valid boolean, unable to interpret input"}},
+		"boolean of 1.5":     {`{"input":"x","async_mode":1.5}`, []string{"bool_type [body async_mode] Input should be a valid boolean"}},
 		"boolean of a list":  {`{"input":"x","async_mode":[]}`, []string{"bool_type [body async_mode] Input should be a valid boolean"}},
 		"nested":             {`{"input":"x","skills":{"add":[1,"a",null],"more":1}}`, []string{"string_type [body skills add 0] Input should be a valid string", "string_type [body skills add 2] Input should be a valid string", "extra_forbidden [body skills more] Extra inputs are not permitted"}},
 		"nested not object":  {`{"input":"x","skills":"a"}`, []string{"model_attributes_type [body skills] Input should be a valid dictionary or object to extract fields from"}},

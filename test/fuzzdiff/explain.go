@@ -51,7 +51,7 @@ var rules = []rule{
 	}, lines: line(`^\.(added|removed|changed|change_count|truncated)`)},
 	{name: "X2 participants are concurrent, so their order is the order in which they end", answers: func(r request, a, b answer) bool {
 		return strings.Contains(r.spec, `"type":"concurrent"`) && a.status == b.status
-	}, lines: line(`events\[\d+\]|iterations|execution_context|step_id: |completed_steps\[|last_|resume_input|checkpoints\[\d+\]\.(state|metadata)|timeline\[`)},
+	}, lines: line(`events\[\d+\]|iterations?\b|execution_context|step_id: |completed_steps\[|last_|resume_input|checkpoints\[\d+\]\.(state|metadata)|timeline\[`)},
 	{name: "the position of a run follows its steps (the reference keeps null in sequential workflows)", lines: line(`current_step_index: null, ours \d+$`)},
 	{name: "the context of a run follows its steps (the reference leaves it behind after a pause)", lines: line(`execution_context|step_iteration_counts`)},
 	{name: "a checkpoint has the events since the one before, and its state all so far (the reference saves them late)", lines: line(`checkpoints\[\d+\]\.(state\.)?trace_events`)},
@@ -72,6 +72,12 @@ var rules = []rule{
 	{name: "X4 a provider that does not exist is refused", answers: func(_ request, _, b answer) bool {
 		return b.status == 400 && strings.Contains(detail(b), "E_BUILD_RUNTIME")
 	}},
+	{name: "execution.md 2.2: agents begin with an empty history after a pause", answers: func(r request, _, _ answer) bool {
+		return r.resumed || strings.Contains(r.Path, "/resume")
+	}, lines: line(`metadata\.message_count|\.input_preview: |\.messages`)},
+	{name: "the row of a resumed leg is written when it begins, before it can know of its next pause", answers: func(r request, _, _ answer) bool {
+		return r.resumed
+	}, lines: line(`checkpoints\[\d+\]\.step_id: "[^"]*", ours null$`)},
 	{name: "open: the row of an answer in an orchestration names its kind sequential", lines: line(`workflow_type: "(concurrent|handoff|group_chat|group-chat)", ours "sequential"`)},
 	{name: "open: the thread of a paused workflow that has not had an agent yet", lines: line(`\.state\.messages`)},
 	{name: "the rows of a repeated turn show it", answers: func(r request, _, _ answer) bool {
