@@ -67,6 +67,8 @@ func (m machine) decide(chain []link, d *Decision) {
 	a.Out = o
 	if f.Kind == plan.Graph {
 		o.set("node_kind", "human")
+		// A person's answer is always followed by one more node at least (execution.md 5.5).
+		f.Taken = min(f.Taken, max(m.workflow(f).MaxSteps-1, 0))
 	}
 	m.complete(f, a)
 	m.settle(chain)
