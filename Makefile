@@ -36,18 +36,21 @@ $(BIN)/gofumpt: tools/dev/go.mod
 
 tools: $(BIN)/buf $(BIN)/sqlc $(BIN)/golangci-lint $(BIN)/gotestsum $(BIN)/gofumpt ## Build the development tools into .bin
 
+WORKER_DESCRIPTORS := workers/python/src/kneo_worker/worker.binpb
+
 generate: $(BIN)/buf $(BIN)/sqlc ## Generate code from api/ and sql/
 	$(LIMIT) 60s buf lint
 	$(LIMIT) 60s buf format -w api
 	$(LIMIT) 300s buf generate
+	$(LIMIT) 60s buf build api --path api/kneo/v1/worker.proto --as-file-descriptor-set --exclude-source-info -o $(WORKER_DESCRIPTORS)
 	$(LIMIT) 120s sqlc generate
 
 docs: ## Write the generated pages of docs/
 	$(LIMIT) 300s go run ./internal/docgen
 
 check-generate: generate ## Fail when the generated code is not up to date
-	git diff --exit-code --stat -- api gen
-	@test -z "$$(git status --porcelain -- api gen)" || { git status --short -- api gen; exit 1; }
+	git diff --exit-code --stat -- api gen $(WORKER_DESCRIPTORS)
+	@test -z "$$(git status --porcelain -- api gen $(WORKER_DESCRIPTORS))" || { git status --short -- api gen $(WORKER_DESCRIPTORS); exit 1; }
 
 lint: $(BIN)/buf $(BIN)/golangci-lint ## Lint protos and Go
 	$(LIMIT) 60s buf lint
@@ -64,14 +67,14 @@ PYTEST := $(OUT)/python/bin/pytest
 
 $(PYTEST):
 	mkdir -p $(OUT) && $(LIMIT) 60s $(PYTHON) -m venv $(OUT)/python
-	$(LIMIT) 120s $(OUT)/python/bin/pip install --quiet --disable-pip-version-check pytest==8.4.2
+	$(LIMIT) 180s $(OUT)/python/bin/pip install --quiet --disable-pip-version-check pytest==8.4.2 grpcio==1.76.0 protobuf==6.33.0
 
 test-python: $(PYTEST) ## Run the tests of the Python worker
 	cd workers/python && PYTHONDONTWRITEBYTECODE=1 $(LIMIT) 120s $(PYTEST) -q -p no:cacheprovider
 
 test: $(BIN)/gotestsum test-python ## Run all tests, with the race detector where there is a C compiler
 	@mkdir -p $(OUT)
-	CGO_ENABLED=$(CGO_FOR_TESTS) $(LIMIT) 1500s gotestsum --format pkgname-and-test-fails --junitfile $(OUT)/junit.xml \
+	KNEO_TEST_PYTHON=$(OUT)/python/bin/python CGO_ENABLED=$(CGO_FOR_TESTS) $(LIMIT) 1500s gotestsum --format pkgname-and-test-fails --junitfile $(OUT)/junit.xml \
 		-- $(RACE) -timeout 12m $(PACKAGES)
 
 bench: ## Run the benchmarks once each

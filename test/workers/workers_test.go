@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,13 +56,9 @@ func readRuns(t *testing.T) []recordedRun {
 	return manifest.Runs
 }
 
-// servePython starts the Python worker with the functions of the sample specs and waits until it answers.
-func servePython(t *testing.T, s *live.Service) {
+// environment is what a Python worker finds its package and the functions of the sample specs with.
+func environment(t *testing.T) []string {
 	t.Helper()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Fatalf("Python is needed: %v", err)
-	}
 	path := func(name string) string {
 		abs, err := filepath.Abs(name)
 		if err != nil {
@@ -69,15 +66,23 @@ func servePython(t *testing.T, s *live.Service) {
 		}
 		return abs
 	}
+	return append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1",
+		"PYTHONPATH="+path("../../workers/python/src")+string(os.PathListSeparator)+path("testdata"))
+}
+
+// servePython starts the Python worker behind a process that holds its connection.
+func servePython(t *testing.T, s *live.Service) {
+	t.Helper()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Fatalf("Python is needed: %v", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	conn := s.Dial()
+	conn, env := s.Dial(), environment(t)
 	go func() {
 		ended <- childworker.Run(ctx, conn, childworker.Options{
-			Command: childworker.Python(python, []string{"kneo_demo.functions"}, nil, nil, 4, "demo"),
-			Env: append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1",
-				"PYTHONPATH="+path("../../workers/python/src")+string(os.PathListSeparator)+path("testdata")),
-			Stderr: os.Stderr,
+			Command: childworker.Python(python, []string{"kneo_demo.functions"}, nil, nil, 4, "demo"), Env: env, Stderr: os.Stderr,
 		})
 	}()
 	t.Cleanup(func() {
@@ -86,7 +91,44 @@ func servePython(t *testing.T, s *live.Service) {
 			t.Errorf("worker: %v", err)
 		}
 	})
-	limit, stop := context.WithTimeout(ctx, time.Minute)
+	answers(t, s)
+}
+
+// serveRemotely starts the Python worker that speaks gRPC itself. A signal drains it, and then it ends well.
+func serveRemotely(t *testing.T, s *live.Service) {
+	t.Helper()
+	python := os.Getenv("KNEO_TEST_PYTHON")
+	if python == "" {
+		t.Skip("needs KNEO_TEST_PYTHON, a Python with grpcio and protobuf, as make test prepares it")
+	}
+	cmd := exec.Command(python, "-m", "kneo_worker", "--via", "grpc", "--service-url", "http://"+s.GRPC, "--module", "kneo_demo.functions")
+	cmd.Env, cmd.Stderr, cmd.WaitDelay = environment(t), os.Stderr, time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("worker: %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			_ = cmd.Process.Kill()
+			t.Error("the worker does not leave")
+		}
+	})
+	answers(t, s)
+}
+
+// answers waits until the worker is there.
+func answers(t *testing.T, s *live.Service) {
+	t.Helper()
+	limit, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	if out, err := s.Handlers().Call(limit, handler.Function, "kneo_demo.functions.shout", json.RawMessage(`"a"`), handler.Meta{}); err != nil || string(out) != `"A"` {
 		t.Fatalf("the worker does not answer: %s, %v", out, err)
@@ -126,16 +168,21 @@ func outcomeOf(code int, answer live.Object) outcome {
 	}
 }
 
-// TestRecordedRuns plays all recorded runs in their order, because one function remembers what it was called with.
+// TestRecordedRuns plays all recorded runs through both doors of the Python worker, in their order, because one function remembers what it was called
+// with.
 func TestRecordedRuns(t *testing.T) {
 	root, err := filepath.Abs(corpus)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := live.Start(t, map[string]string{"KNEO_SERV_SPEC_ROOT": root, "KNEO_SERV_FORCE_DUMMY_PROVIDER": "true"})
-	servePython(t, s)
-	for _, r := range readRuns(t) {
-		t.Run(r.File+"/"+r.Input[:min(len(r.Input), 24)], func(t *testing.T) { play(t, s, &r) })
+	for door, serve := range map[string]func(*testing.T, *live.Service){"lines": servePython, "grpc": serveRemotely} {
+		t.Run(door, func(t *testing.T) {
+			s := live.Start(t, map[string]string{"KNEO_SERV_SPEC_ROOT": root, "KNEO_SERV_FORCE_DUMMY_PROVIDER": "true"})
+			serve(t, s)
+			for _, r := range readRuns(t) {
+				t.Run(r.File+"/"+r.Input[:min(len(r.Input), 24)], func(t *testing.T) { play(t, s, &r) })
+			}
+		})
 	}
 }
 

@@ -163,7 +163,8 @@ def test_service_url_starts_the_command(tmp_path: Path) -> None:
     command.write_text('#!/bin/sh\necho "$@"\n')
     command.chmod(0o755)
     done = subprocess.run(
-        [sys.executable, "-m", "kneo_worker", "--module", "m", "--service-url", "http://h", "--kneo", str(command), "--name", "n"],
+        [sys.executable, "-m", "kneo_worker", "--module", "m", "--via", "kneo", "--service-url", "http://h",
+         "--kneo", str(command), "--name", "n"],
         capture_output=True, text=True, timeout=15, check=False, env={**os.environ, "PYTHONPATH": str(HERE.parent / "src")},
     )
     assert done.stdout.split() == [

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import BinaryIO
 
 from kneo_worker.catalog import CatalogError, Handler, discover, resolve
@@ -25,6 +26,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-concurrency", type=int, default=16, metavar="N", help="calls at the same time (default 16)")
     parser.add_argument("--name", default=f"{socket.gethostname()}:{os.getpid()}", help="name of this worker for people")
     parser.add_argument("--service-url", metavar="URL", help="the server; without it the messages go over stdin and stdout")
+    parser.add_argument("--via", choices=("grpc", "kneo"), help="who holds the connection: this process, which needs kneo-worker[grpc], "
+                        "or the kneo command (default: grpc where it is installed)")
+    parser.add_argument("--ca-file", default="", metavar="FILE", help="certificates that the server's is checked against, with grpc")
     parser.add_argument("--kneo", default=os.environ.get("KNEO_BIN", "kneo"), metavar="FILE", help="the kneo command (default: kneo)")
     return parser
 
@@ -35,9 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not args.module and not args.handler:
         parser.error("give --module or --handler")
-    if args.service_url:
+    via = args.via or ("grpc" if _has_grpc() else "kneo")
+    if args.service_url and via == "kneo":
         return _connect(args)
     sys.path[:0] = [*args.path, os.getcwd()]
+    if args.service_url:
+        return _remote(args)
     reader, writer = _take_stdio()
     _leave_signals()
     try:
@@ -47,6 +54,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     asyncio.run(Worker(handlers, reader, writer, max_concurrency=args.max_concurrency, name=args.name).run())
     return 0
+
+
+def _has_grpc() -> bool:
+    try:
+        return find_spec("grpc") is not None and find_spec("google.protobuf") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _remote(args: argparse.Namespace) -> int:
+    """Hold the connection in this process; a signal drains it."""
+    try:
+        from kneo_worker.remote import Remote
+    except ImportError as exc:
+        print(f"kneo-worker: {exc}; install kneo-worker[grpc]", file=sys.stderr)
+        return 2
+    try:
+        handlers = _handlers(args.module, args.handler)
+    except CatalogError as exc:
+        print(f"kneo-worker: {exc}", file=sys.stderr)
+        return 2
+    remote = Remote(
+        handlers, args.service_url, api_key=os.environ.get("KNEO_SERV_API_KEY", ""), ca_file=args.ca_file,
+        max_concurrency=args.max_concurrency, name=args.name,
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: threading.Thread(target=remote.stop, daemon=True).start())
+    return remote.run()
 
 
 def _handlers(modules: Sequence[str], names: Sequence[str]) -> list[Handler]:

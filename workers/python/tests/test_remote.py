@@ -1,0 +1,192 @@
+"""The gRPC door against a scripted server that speaks the contract's own messages."""
+
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+grpc = pytest.importorskip("grpc", reason="kneo-worker[grpc] is not installed")
+pytest.importorskip("google.protobuf", reason="kneo-worker[grpc] is not installed")
+
+import sample  # noqa: E402
+
+from kneo_worker.catalog import discover  # noqa: E402
+from kneo_worker.remote import Remote  # noqa: E402
+
+LIMIT = 10
+
+
+class Stream:
+    """One connection of a worker, as the server sees it."""
+
+    def __init__(self, requests: Iterator[Any], message: Callable[[], Any]) -> None:
+        self.to_worker: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.from_worker: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._message = message
+        threading.Thread(target=self._read, args=(requests,), daemon=True).start()
+
+    def _read(self, requests: Iterator[Any]) -> None:
+        try:
+            for request in requests:
+                self.from_worker.put(request)
+        except Exception:  # noqa: BLE001, S110  (the stream was cut)
+            pass
+        self.from_worker.put(None)
+
+    def next(self, *skip: str) -> Any:  # noqa: ANN401
+        while True:
+            message = self.from_worker.get(timeout=LIMIT)
+            if message is None or message.WhichOneof("message") not in skip:
+                return message
+
+    def registered(self, heartbeat: float = 60.0) -> Any:  # noqa: ANN401
+        register = self.next().register
+        message = self._message()
+        message.registered.worker_id, message.registered.heartbeat_seconds, message.registered.lease_seconds = "w", heartbeat, 60.0
+        self.to_worker.put(message)
+        return register
+
+    def invoke(self, name: str, value: Any, invocation: str = "i", attempt: int = 1, kind: str = "function") -> None:  # noqa: ANN401
+        message = self._message()
+        call = message.invocation
+        call.invocation_id, call.attempt, call.kind, call.name = invocation, attempt, kind, f"sample.{name}"
+        call.input.raw = json.dumps(value).encode()
+        self.to_worker.put(message)
+
+    def cancel(self, invocation: str) -> None:
+        message = self._message()
+        message.cancel.invocation_id, message.cancel.attempt = invocation, 1
+        self.to_worker.put(message)
+
+    def end(self) -> None:
+        self.to_worker.put(None)
+
+
+class Server:
+    """Accepts workers; a key in ``refuse`` is turned away."""
+
+    def __init__(self) -> None:
+        self.remote = Remote([], "http://127.0.0.1:1")
+        self.streams: queue.SimpleQueue[Stream] = queue.SimpleQueue()
+        self.keys: list[str] = []
+        self.refuse = False
+        self.server = grpc.server(ThreadPoolExecutor(8))
+        handler = grpc.stream_stream_rpc_method_handler(
+            self._connect, request_deserializer=self.remote._sent.FromString, response_serializer=self.remote._received.SerializeToString,
+        )
+        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("kneo.v1.WorkerService", {"Connect": handler}),))
+        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+
+    def _connect(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: ANN401
+        self.keys.append(dict(context.invocation_metadata()).get("authorization", ""))
+        if self.refuse:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "unknown key")
+        stream = Stream(requests, self.remote._received)
+        self.streams.put(stream)
+        while (message := stream.to_worker.get()) is not None:
+            yield message
+
+    def stream(self) -> Stream:
+        return self.streams.get(timeout=LIMIT)
+
+
+class Running:
+    """A worker that serves the sample module to a server."""
+
+    def __init__(self, server: Server) -> None:
+        self.remote = Remote(discover(["sample"]), f"http://127.0.0.1:{server.port}", api_key="k", name="me")
+        self.code: int | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        self.code = self.remote.run()
+
+    def ended(self) -> int | None:
+        self.thread.join(timeout=LIMIT)
+        assert not self.thread.is_alive(), "the worker goes on"
+        return self.code
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    s = Server()
+    yield s
+    s.server.stop(None).wait(LIMIT)
+
+
+def test_registers_answers_and_drains(server: Server) -> None:
+    worker = Running(server)
+    stream = server.stream()
+    register = stream.registered()
+    assert (register.worker_name, register.max_concurrency, server.keys) == ("me", 16, ["Bearer k"])
+    assert ("sample.shout", "function") in {(item.name, item.kind) for item in register.handlers}
+    stream.invoke("shout", "a")
+    result = stream.next().result
+    assert (result.invocation_id, result.attempt, json.loads(result.output.raw)) == ("i", 1, "A")
+    stream.invoke("missing", "a", invocation="j", attempt=3)
+    error = stream.next().error
+    assert (error.invocation_id, error.attempt, error.code) == ("j", 3, "handler_unavailable")
+    worker.remote.stop()
+    assert stream.next().WhichOneof("message") == "drain"
+    assert stream.next() is None
+    stream.end()
+    assert worker.ended() == 0
+
+
+def test_heartbeats_name_what_is_in_progress_and_a_cancelled_call_is_answered(server: Server) -> None:
+    worker = Running(server)
+    stream = server.stream()
+    stream.registered(heartbeat=0.02)
+    stream.invoke("forever", "a", invocation="slow")
+    while "slow" not in stream.next().heartbeat.invocation_ids:
+        pass
+    stream.cancel("slow")
+    error = stream.next("heartbeat").error
+    assert (error.invocation_id, error.code) == ("slow", "cancelled")
+    worker.remote.stop()
+    assert stream.next("heartbeat").WhichOneof("message") == "drain"
+    stream.end()
+    assert worker.ended() == 0
+
+
+def test_a_call_in_progress_is_answered_before_the_worker_leaves(server: Server) -> None:
+    sample.release.clear()
+    worker = Running(server)
+    stream = server.stream()
+    stream.registered(heartbeat=0.02)
+    stream.invoke("blocked", "a")
+    while "i" not in stream.next().heartbeat.invocation_ids:
+        pass
+    worker.remote.stop()
+    assert stream.next("heartbeat").WhichOneof("message") == "drain"
+    sample.release.set()
+    assert stream.next("heartbeat").result.invocation_id == "i"
+    stream.end()
+    assert worker.ended() == 0
+
+
+def test_connects_again_after_the_server_went_away(server: Server) -> None:
+    worker = Running(server)
+    first = server.stream()
+    first.registered()
+    first.end()
+    second = server.stream()
+    assert second.registered().worker_name == "me"
+    second.invoke("shout", "again")
+    assert json.loads(second.next().result.output.raw) == "AGAIN"
+    worker.remote.stop()
+    second.end()
+    assert worker.ended() == 0
+
+
+def test_a_refused_key_is_final(server: Server) -> None:
+    server.refuse = True
+    worker = Running(server)
+    assert worker.ended() == 1
+    assert len(server.keys) == 1
