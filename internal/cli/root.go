@@ -22,7 +22,8 @@ func newRoot(s *shell) *cobra.Command {
 		newRunCommand(s), newRuns(s), newHuman(s), newSpec(s), newConfig(s), newPolicy(s), newAudit(s), newSkills(s), newCredentials(s), newService(s), newWorker(s))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = s.Version
-	root.SetVersionTemplate(fmt.Sprintf("kneo {{.Version}} (%s)\n", compatible))
+	// Scripts for kneo-serv read the first line.
+	root.SetVersionTemplate(compatible + "\nkneo {{.Version}}\n")
 	root.Flags().BoolP("version", "V", false, "Print the version and exit.")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%s", sentence(err.Error())) })
 	root.CompletionOptions.HiddenDefaultCmd = false
