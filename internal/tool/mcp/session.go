@@ -262,5 +262,11 @@ func plain(err error) error {
 	if errors.As(err, &u) {
 		return u.Err
 	}
+	// Decoders name the types of this program, which say nothing to an author.
+	if strings.Contains(err.Error(), "unmarshal") {
+		return errWrongShape
+	}
 	return err
 }
+
+var errWrongShape = errors.New("the answer does not have the shape of a tool's result")
