@@ -25,6 +25,20 @@ func statuses(theirs, ours int) func(request, answer, answer) bool {
 // listLike finds a text or a map where a list belongs; the reference walks over its characters or keys.
 var listLike = line(`"(steps|participants|input|output)":["{]`)
 
+var stepID = line(`"id":"([^"]*)"`)
+
+// repeatedIDs tells whether two steps of a spec, in different workflows, have the same id.
+func repeatedIDs(spec string) bool {
+	seen := map[string]bool{}
+	for _, found := range stepID.FindAllStringSubmatch(spec, -1) {
+		if seen[found[1]] {
+			return true
+		}
+		seen[found[1]] = true
+	}
+	return false
+}
+
 // rules are tried together: an answer is explained when every difference in it is explained by one of them.
 var rules = []rule{
 	{name: "W1 a queued run says queued", lines: line(`status: "running", ours "queued"$`)},
@@ -68,8 +82,8 @@ var rules = []rule{
 		return a.status == 400 && b.status == 200 && strings.Contains(string(b.raw), "RunConfig.")
 	}},
 	{name: "the answer of a person has a row of its own, also when a nested step has the same id", answers: func(r request, _, _ answer) bool {
-		return r.resumed && strings.Contains(r.spec, `"kind":"workflow"`)
-	}, lines: line(`^\.checkpoint_count: `)},
+		return r.resumed && repeatedIDs(r.spec)
+	}, lines: line(`^\.(checkpoint_count|count|checkpoints\[)`)},
 	{name: "rows of a resumed leg are written as it goes (the reference writes them at its end)", answers: func(r request, _, _ answer) bool {
 		return r.resumed
 	}, lines: line(`checkpoints\[\d+\]\.(state|metadata)\.|replay_context\.|timeline\[|^\.current_(node|step)_id|^\.visited_(steps|nodes)`)},
