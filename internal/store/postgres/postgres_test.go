@@ -53,3 +53,16 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
+
+// TestConformanceThroughPgBouncer: a real pooler in transaction mode stands between, and notifications have a connection of their own.
+func TestConformanceThroughPgBouncer(t *testing.T) {
+	pooler := server.Pooler(t)
+	storetest.Run(t, func(t *testing.T, c *storetest.Clock) store.Store {
+		direct := server.Database(t)
+		dsn, err := pooler.Through(direct)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return open(t, postgres.Options{DSN: dsn, ListenDSN: direct, Now: c.Now, OwnerTTL: 24 * time.Hour})
+	})
+}
