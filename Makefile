@@ -77,6 +77,9 @@ test: $(BIN)/gotestsum test-python ## Run all tests, with the race detector wher
 	KNEO_TEST_PYTHON=$(OUT)/python/bin/python CGO_ENABLED=$(CGO_FOR_TESTS) $(LIMIT) 1500s gotestsum --format pkgname-and-test-fails --junitfile $(OUT)/junit.xml \
 		-- $(RACE) -timeout 12m $(PACKAGES)
 
+test-postgres: ## Run what needs PostgreSQL on the server programs in PG_BIN
+	KNEO_TEST_PG_BIN=$(PG_BIN) $(LIMIT) 900s go test -count=1 ./internal/store/postgres ./test/scenario ./test/replica
+
 bench: ## Run the benchmarks once each
 	$(LIMIT) 900s go test -run '^$$' -bench . -benchmem -benchtime 200ms -timeout 14m $(PACKAGES)
 
