@@ -18,7 +18,7 @@ comma := ,
 
 GOTOOL = mkdir -p $(BIN) && $(LIMIT) 600s go build -trimpath -o $@ -modfile=$<
 
-.PHONY: help tools generate docs check-generate lint format test test-python bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build image run serve conformance compat chaos soak licenses sbom reproducible upgrade clean
+.PHONY: help tools generate docs check-generate lint format test test-python test-postgres bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build image run serve conformance compat chaos soak licenses sbom reproducible upgrade clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
