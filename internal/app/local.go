@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 
 	"google.golang.org/grpc"
 
 	"github.com/kneo-go/kneo/internal/handler"
+	"github.com/kneo-go/kneo/internal/record"
 	"github.com/kneo-go/kneo/internal/store"
 	"github.com/kneo-go/kneo/internal/store/sqlite"
 )
@@ -16,6 +18,23 @@ func (a *App) Conn() grpc.ClientConnInterface { return a.local }
 
 // Handlers is where functions of this program are registered under the names that specs use.
 func (a *App) Handlers() *handler.Registry { return a.execution.handlers }
+
+// Record returns the whole record of a run as JSON, redacted.
+func (a *App) Record(ctx context.Context, id string) (json.RawMessage, error) {
+	r, err := a.store.Run(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := a.store.Snapshot(ctx, r.SnapshotDigest)
+	if err != nil {
+		return nil, err
+	}
+	checkpoints, err := a.store.Checkpoints(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return record.Whole(&r, snapshot.Frozen, record.Trace(&r, checkpoints, "")), nil
+}
 
 // Work runs everything but the listeners: leases, events, maintenance, and the given number of workers for queued runs, which may be 0. The
 // returned function drains, releases what New built and returns when all has ended.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -29,14 +30,26 @@ func runCommand[M proto.Message](s *shell, use, short string, a access, call fun
 		if err != nil {
 			return c.fail(err)
 		}
-		if asJSON(cmd) {
-			return s.message(out)
+		switch _, state := proto.Message(out).(*kneov1.RunStatusResponse); {
+		case !asJSON(cmd):
+			return show(out)
+		case state && !c.remote():
+			return s.record(cmd.Context(), c, args[0])
 		}
-		return show(out)
+		return s.message(out)
 	})
 	addServiceFlags(cmd, &f)
 	cmd.ValidArgsFunction = s.completeRuns(&f)
 	return jsonFlag(cmd)
+}
+
+// record prints the stored record of a run of this process, which local commands have always shown in place of the service's answer.
+func (s *shell) record(ctx context.Context, c *connection, id string) error {
+	text, err := c.app.Record(ctx, id)
+	if err != nil {
+		return err
+	}
+	return s.raw(text)
 }
 
 func (s *shell) runsGet() *cobra.Command {

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"encoding/json"
 
 	"github.com/kneo-go/kneo/internal/redact"
@@ -17,6 +18,27 @@ func RunItem(r *run.Run, frozen json.RawMessage) json.RawMessage {
 	tail(o, r)
 	o.int("trace_event_count", r.TraceCount)
 	return o.close()
+}
+
+// Whole renders the run record with everything: the frozen spec and all trace events, both where they stand in a record and in its metadata.
+func Whole(r *run.Run, frozen json.RawMessage, events []json.RawMessage) json.RawMessage {
+	trace := append([]byte{'['}, bytes.Join(raws(events), []byte{','})...)
+	trace = append(trace, ']')
+	o := open(make([]byte, 0, 1024+len(r.Progress)+len(r.Messages)+len(frozen)+2*len(trace)))
+	head(o, r, redact.JSON(r.PendingRequest))
+	o.raw("trace_events", trace, "[]")
+	o.int("trace_dropped", r.TraceDropped)
+	o.raw("metadata", RunMetadata(r, frozen, trace), "{}")
+	tail(o, r)
+	return o.close()
+}
+
+func raws(list []json.RawMessage) [][]byte {
+	out := make([][]byte, len(list))
+	for i, m := range list {
+		out[i] = m
+	}
+	return out
 }
 
 // State renders the run record as a checkpoint stores it: redacted, without trace_events, frozen spec and creation metadata, which Checkpoint
