@@ -472,3 +472,26 @@ func TestLongLoopKeepsItsHistory(t *testing.T) {
 		t.Errorf("%d rows, %d visited nodes", n, len(r.VisitedNodes))
 	}
 }
+
+// TestTraceIsBounded: past the limit events are counted and dropped, and the run is not disturbed.
+func TestTraceIsBounded(t *testing.T) {
+	const spec = `{"version":"v1","agent":{"name":"root"},"components":{"agents":{"a":{"name":"a"}}},"workflow":{"type":"sequential","name":"w","steps":[
+		{"id":"x","kind":"agent","ref":"a"},{"id":"y","kind":"agent","ref":"a"},{"id":"z","kind":"agent","ref":"a"}]}}`
+	for limit, want := range map[int64][2]int64{0: {8, 0}, 8: {8, 0}, 4: {4, 4}} {
+		b := testkit.NewBench(t)
+		e := b.Executor(0)
+		e.TraceLimit = limit
+		id, out := start(t, b, e, spec, "workflow", "hello")
+		row := b.Row(id)
+		if out.Status != run.Completed || row.TraceCount != want[0] || row.TraceDropped != want[1] {
+			t.Errorf("limit %d: %s, %d kept, %d dropped", limit, out.Status, row.TraceCount, row.TraceDropped)
+		}
+		list, err := b.Base.Checkpoints(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(record.Trace(&row, list, "")); int64(n) != want[0] {
+			t.Errorf("limit %d: %d events are stored", limit, n)
+		}
+	}
+}
