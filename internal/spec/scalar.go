@@ -107,12 +107,15 @@ func parseBig(sign, digits string, base int, set string) (string, bool) {
 		return "", false
 	}
 	digits = strings.ReplaceAll(digits, "_", "")
+	if base == 8 && digits == "" {
+		return "0", true // 0_ is nought with a separator behind it
+	}
 	if i, err := strconv.ParseInt(sign+digits, base, 64); err == nil {
 		return strconv.FormatInt(i, 10), true
 	}
 	n, ok := new(big.Int).SetString(sign+digits, base)
 	if !ok {
-		return "", base == 8 && digits == ""
+		return "", false
 	}
 	return n.String(), true
 }
