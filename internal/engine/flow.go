@@ -90,6 +90,8 @@ func delta(shared []run.Message, step string, o *Outcome) []run.Message {
 // join adds an outcome to the thread of a frame that runs steps one after another.
 func (f *Frame) join(step string, o *Outcome) {
 	switch {
+	case f.Kind == plan.Graph && o.Function && o.Output != "":
+		f.Thread = append(f.Thread, assistant(o.Output)) // without the step's name, as in the reference
 	case f.Kind == plan.Graph && !o.Human:
 		f.Thread = append(f.Thread, delta(f.Thread, step, o)...)
 	case o.Human:

@@ -95,6 +95,22 @@ func AppendMessages(dst []byte, list []Message) []byte {
 	return append(dst, ']')
 }
 
+// AppendThread appends a JSON array of messages that went through a runtime: every one lists its tool calls, also when there are none
+// (execution.md §1).
+func AppendThread(dst []byte, list []Message) []byte {
+	dst = append(dst, '[')
+	for i, m := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if m.ToolCalls == nil {
+			m.ToolCalls = []ToolCall{}
+		}
+		dst = m.AppendJSON(dst)
+	}
+	return append(dst, ']')
+}
+
 const hexDigits = "0123456789abcdef"
 
 // AppendString appends s as a JSON string. Invalid UTF-8 becomes the replacement character.

@@ -36,12 +36,12 @@ func (l *leg) finish(ctx context.Context) Outcome {
 	case run.Completed:
 		r.Status, r.Error = run.Completed, nil
 		r.Output = &s.Output
-		r.Messages = run.AppendMessages(nil, s.Messages)
+		r.Messages = run.AppendThread(nil, s.Messages)
 	case run.MaxIterations:
 		r.Status = run.Failed
 		r.Error = &run.Failure{Message: maxIterationsMessage, Type: run.FailMaxIterations}
 		r.Output = &s.Output
-		r.Messages = run.AppendMessages(nil, s.Messages)
+		r.Messages = run.AppendThread(nil, s.Messages)
 	default:
 		r.Status = run.Failed
 		r.Error = &run.Failure{Message: s.Failure.Message, Type: s.Failure.Type}

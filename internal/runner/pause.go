@@ -71,7 +71,10 @@ func (l *leg) pauseState(first *engine.Action, opened []opening) json.RawMessage
 	if len(opened) > 0 {
 		first, taskID, request = opened[0].action, opened[0].task.ID, opened[0].task.Request
 	}
-	r.Messages = run.AppendMessages(nil, first.Gate.Thread)
+	r.Messages = json.RawMessage("[]")
+	if k := first.Gate.Kind; k != plan.Graph && k != plan.Concurrent {
+		r.Messages = thread(first.Gate)
+	}
 	r.ContinuationID, r.PendingRequest = &taskID, request
 	step := first.Step
 	m := &members{}
@@ -138,7 +141,7 @@ func (l *leg) task(a *engine.Action) run.HumanTask {
 	now := l.now()
 	t := run.HumanTask{
 		ID: id.New(), RunID: l.row.ID, State: run.TaskPending, WorkflowName: &g.Workflow, WorkflowKind: taskKind(g.Kind), CurrentInput: a.Input,
-		Messages: run.AppendMessages(nil, g.Thread), StepKey: a.Key, RequestID: id.New(), OnTimeout: "fail", CreatedAt: now,
+		Messages: thread(g), StepKey: a.Key, RequestID: id.New(), OnTimeout: "fail", CreatedAt: now,
 	}
 	meta := &members{}
 	switch g.Kind {
@@ -164,6 +167,14 @@ func (l *leg) task(a *engine.Action) run.HumanTask {
 	return t
 }
 
+// thread is the conversation that a gate interrupts. That of a graph is the input of its node, as it was built.
+func thread(g *engine.Gate) json.RawMessage {
+	if g.Kind == plan.Graph {
+		return run.AppendMessages(nil, g.Thread)
+	}
+	return run.AppendThread(nil, g.Thread)
+}
+
 func orchestration(a *engine.Action) json.RawMessage {
 	g := a.Gate
 	m := &members{}
@@ -177,7 +188,7 @@ func orchestration(a *engine.Action) json.RawMessage {
 	d := &members{}
 	for _, id := range g.Order {
 		if msgs, ok := g.Deltas[id]; ok {
-			d.raw(id, run.AppendMessages(nil, msgs))
+			d.raw(id, run.AppendThread(nil, msgs))
 		}
 	}
 	m.raw("sibling_deltas", d.bytes())

@@ -105,8 +105,6 @@ var rules = []rule{
 	{name: "the row of a resumed leg is written when it begins, before it can know of its next pause", answers: func(r request, _, _ answer) bool {
 		return r.resumed
 	}, lines: line(`checkpoints\[\d+\]\.step_id: "[^"]*", ours null$`)},
-	{name: "open: the row of an answer in an orchestration names its kind sequential", lines: line(`workflow_type: "(concurrent|handoff|group_chat|group-chat)", ours "sequential"`)},
-	{name: "open: the thread of a paused workflow that has not had an agent yet", lines: line(`\.state\.messages`)},
 	{name: "the rows of a repeated turn show it", answers: func(r request, _, _ answer) bool {
 		return strings.Contains(r.spec, `"rounds"`) || strings.Contains(r.spec, `"selector"`)
 	}, lines: line(`checkpoints\[\d+\]\.state\.visited_steps\[`)},
@@ -120,6 +118,9 @@ var rules = []rule{
 	{name: "W4 a guardrail, a budget and a missing secret name their run", lines: line(`^\.detail\.run_id: absent, ours "<id>"$`)},
 	{name: "W6 guardrails that cannot be built are refused", answers: func(_ request, a, b answer) bool {
 		return a.status < 300 && b.status == 400 && strings.Contains(detail(b), "E_BUILD_GUARDRAIL")
+	}},
+	{name: "ADR 0039 a body that is no JSON is refused for that, whatever its bytes are", answers: func(r request, a, b answer) bool {
+		return r.Header["Content-Type"] != "" && a.status == 400 && b.status == 422 && strings.Contains(string(a.raw), "codec can't decode") && strings.Contains(string(b.raw), "model_attributes_type")
 	}},
 	{name: "W22 a blank key is refused", answers: func(r request, _, b answer) bool {
 		key, ok := r.Header["Idempotency-Key"]

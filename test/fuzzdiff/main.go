@@ -46,6 +46,13 @@ func command(ctx context.Context, args []string, out io.Writer) (err error) {
 	if *ours == "" || *theirs == "" {
 		return errors.New("-kneo and -reference are needed")
 	}
+	for _, program := range []*string{ours, theirs} { // the servers run in folders of their own
+		absolute, err := filepath.Abs(*program)
+		if err != nil {
+			return err
+		}
+		*program = absolute
+	}
 	p, err := startPair(ctx, *ours, *theirs)
 	if err != nil {
 		return err
