@@ -267,3 +267,44 @@ func TestKeyInUse(t *testing.T) {
 	body["input"] = "other"
 	p.refused(409, "idempotency_key_conflict", "POST", "/v1/runs", body, "Idempotency-Key", "k")
 }
+
+// TestRunsByStatus: runs of one status are newest first in both directions, and a page may begin among the runs of any status.
+func TestRunsByStatus(t *testing.T) {
+	p := start(t, nil)
+	person := object{"version": "v1", "agent": object{"name": "root"}, "components": object{"humans": object{"h": object{"description": "d"}}}, "workflow": object{
+		"type": "sequential", "steps": []object{{"id": "s", "kind": "human", "ref": "h"}},
+	}}
+	for _, text := range []string{"a", "b", "c"} {
+		p.ok(200, "POST", "/v1/runs", object{"input": text, "session_id": "s", "spec": object{"version": "v1", "agent": object{"name": "root"}}})
+	}
+	p.ok(200, "POST", "/v1/runs", object{"input": "d", "session_id": "s", "spec": person})
+	p.ok(200, "POST", "/v1/runs", object{"input": "e", "spec": person})
+	for query, want := range map[string]string{
+		"": "cbad", "&sort_order=asc": "dcba", "&limit=2": "cb", "&limit=2&offset=2": "ad", "&limit=2&offset=3": "d", "&offset=4": "", "&status=completed": "cba", "&status=failed": "",
+	} {
+		list := p.ok(200, "GET", "/v1/runs?session_id=s&sort_by=status"+query, nil)
+		got := ""
+		for _, r := range list["runs"].([]any) {
+			got += r.(object)["input_text"].(string)
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", query, got, want)
+		}
+		if total := list["total"].(float64); !strings.Contains(query, "status=") && total != 4 {
+			t.Errorf("%q: total %v", query, total)
+		}
+	}
+}
+
+// TestRefusedNode: a run that a guardrail stopped in a node stands at that node, although no row tells of it.
+func TestRefusedNode(t *testing.T) {
+	p := start(t, nil)
+	s := guardedLine()
+	node := func(id, ref string) object { return object{"id": id, "kind": "agent", "ref": ref} }
+	s["workflow"] = object{"type": "graph", "start": "one", "nodes": object{"one": node("one", "a"), "two": node("two", "g")}, "edges": []object{{"from": "one", "to": "two"}}}
+	detail := p.refused(422, "guardrail_violation", "POST", "/v1/runs", object{"input": "forbidden", "spec": s})
+	recovery := p.ok(200, "GET", "/v1/runs/"+detail["run_id"].(string)+"/recovery", nil)
+	if recovery["current_node_id"] != "two" || recovery["replay_context"].(object)["failed_node"] != nil {
+		t.Fatalf("recovery: %v", recovery)
+	}
+}

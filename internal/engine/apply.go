@@ -276,7 +276,11 @@ func (m machine) graphFailure(f *Frame, a *Active, failure *Failure) {
 // stepFailed ends a step for good; siblings of a concurrent workflow still run to their end.
 func (m machine) stepFailed(f *Frame, a *Active, failure *Failure) {
 	a.Phase, a.Failure = PhaseFailed, failure
-	if f.Kind != KindAgent && (f.Kind != plan.Graph || failure.Violation == "") {
+	switch {
+	case f.Kind == KindAgent:
+	case f.Kind == plan.Graph && failure.Violation != "": // no row tells of it, but the run stands there (execution.md 4.2)
+		m.entered(f, a)
+	default:
 		m.stepEvent(f, a, StepFailed, "", failure)
 	}
 	if f.Kind == plan.Concurrent {

@@ -187,12 +187,17 @@ func (m machine) attempt(f *Frame, a *Active) {
 		m.startAgent(f, a, step)
 	case plan.StepWorkflow:
 		a.Phase = PhaseNested
-		if !f.NoSteps {
-			m.s.emit(Event{Kind: StepEntered, Key: "enter:" + a.Key, Step: a.Step, Node: f.Kind == plan.Graph, Index: -1})
-		}
+		m.entered(f, a)
 		m.nest(f, a, step.Ref, []run.Message{user(a.Input)}, f.NoTrace, f.NoSteps)
 	case plan.StepHuman:
 		a.Phase = PhaseGate
+	}
+}
+
+// entered tells that the run stands at a step of which no row tells yet.
+func (m machine) entered(f *Frame, a *Active) {
+	if !f.NoSteps {
+		m.s.emit(Event{Kind: StepEntered, Key: "enter:" + a.Key, Step: a.Step, Node: f.Kind == plan.Graph, Index: -1})
 	}
 }
 

@@ -47,7 +47,14 @@ func (s *Runs) List(ctx context.Context, q RunQuery) (Listing[json.RawMessage], 
 			f.SortBy, f.Desc = q.SortBy, q.Desc
 		}
 	}
-	runs, err := s.o.Store.ListRuns(ctx, f)
+	list := s.o.Store.ListRuns
+	switch {
+	case f.SortBy == "status" && f.Status != nil:
+		f.SortBy, f.Desc = "updated_at", true
+	case f.SortBy == "status" && f.Desc:
+		list = s.byStatus
+	}
+	runs, err := list(ctx, f)
 	if err != nil {
 		return Listing[json.RawMessage]{}, storeError(err)
 	}
@@ -63,6 +70,33 @@ func (s *Runs) List(ctx context.Context, q RunQuery) (Listing[json.RawMessage], 
 	}
 	items, err := s.items(ctx, runs)
 	return Listing[json.RawMessage]{Items: items, Total: total}, err
+}
+
+// byStatus lists runs from the last status to the first, and those of one status newest first in both directions, as a stable sort of the newest
+// runs does. The store's index on the status has them so for the first direction only, so here every status is asked on its own.
+func (s *Runs) byStatus(ctx context.Context, f store.RunFilter) ([]run.Run, error) {
+	var out []run.Run
+	seen := map[string]bool{} // a run may change its status between two questions
+	offset, need := f.Offset, f.Offset+f.Limit
+	f.SortBy, f.Offset = "updated_at", 0
+	for _, status := range []run.Status{run.TimedOut, run.Running, run.Queued, run.Failed, run.Expired, run.Completed, run.Cancelled, run.Blocked} {
+		text := string(status)
+		f.Status, f.Limit = &text, need-len(out)
+		runs, err := s.o.Store.ListRuns(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for i := range runs {
+			if !seen[runs[i].ID] {
+				seen[runs[i].ID] = true
+				out = append(out, runs[i])
+			}
+		}
+		if len(out) == need {
+			break
+		}
+	}
+	return out[min(offset, len(out)):], nil
 }
 
 // items renders runs with their frozen specs.

@@ -117,14 +117,14 @@ func leaf(key string, v any) string {
 }
 
 // signature says what kind of difference it is, so that each is reported once.
-func signature(r request, answers [2]answer, differences []string) string {
-	path := uuids.ReplaceAllString(r.Path, "")
+func signature(x exchange, differences []string) string {
+	path := idsInPath.ReplaceAllString(uuids.ReplaceAllString(x.Path, ""), "/$1/*")
 	path, _, _ = strings.Cut(path, "?")
 	first, _, _ := strings.Cut(differences[0], ": ")
 	if strings.HasPrefix(differences[0], "status") {
-		first = detail(answers[0]) + detail(answers[1])
+		first = detail(x.theirs) + detail(x.ours)
 	}
-	return fmt.Sprintf("%s %s %d %d %s", r.Method, path, answers[0].status, answers[1].status, index.ReplaceAllString(first, "[]"))
+	return fmt.Sprintf("%s %s %d %d %s", x.Method, path, x.theirs.status, x.ours.status, index.ReplaceAllString(first, "[]"))
 }
 
 // code is the error code of an answer, with the codes of its diagnostics.

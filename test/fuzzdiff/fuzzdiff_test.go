@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -49,21 +50,53 @@ func TestCompare(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
+	judge := func(r request, theirs, ours answer) ([]string, []string) {
+		return explain(exchange{r, theirs, ours}, compare(theirs, ours))
+	}
 	queued, running := response(t, 202, `{"status":"queued"}`), response(t, 202, `{"status":"running"}`)
 	r := request{Method: "POST", Path: "/v1/runs"}
-	if names, rest := explain(r, running, queued, compare(running, queued)); len(rest) > 0 || !strings.HasPrefix(names, "W1 ") {
+	if names, rest := judge(r, running, queued); len(rest) > 0 || len(names) != 1 || !strings.HasPrefix(names[0], "W1 ") {
 		t.Errorf("%q, %q", names, rest)
 	}
 	broken, refused := response(t, 500, `{"detail":{"error":"internal_error"}}`), response(t, 400, `{"detail":{"error":"spec_invalid"}}`)
-	if _, rest := explain(r, broken, refused, compare(broken, refused)); len(rest) > 0 {
+	if _, rest := judge(r, broken, refused); len(rest) > 0 {
 		t.Errorf("an internal error with a better status is not explained: %q", rest)
 	}
-	if _, rest := explain(r, refused, broken, compare(refused, broken)); len(rest) == 0 {
+	if _, rest := judge(r, refused, broken); len(rest) == 0 {
 		t.Error("a new internal error is explained")
 	}
 	done, failed := response(t, 200, `{"status":"completed"}`), response(t, 200, `{"status":"failed"}`)
-	if _, rest := explain(r, done, failed, compare(done, failed)); len(rest) != 1 {
+	if _, rest := judge(r, done, failed); len(rest) != 1 {
 		t.Errorf("%q", rest)
+	}
+	r.resumed, r.Path = true, "/v1/runs/x/checkpoints"
+	few := response(t, 200, `{"checkpoints":[{"type":"run_started","state":{"a":1}},{"type":"step_completed","step_id":"a"}]}`)
+	more := response(t, 200, `{"checkpoints":[{"type":"run_started","state":{"a":2}},{"type":"step_completed","step_id":"a"}]}`)
+	other := response(t, 200, `{"checkpoints":[{"type":"run_started","state":{"a":2}},{"type":"step_completed","step_id":"b"}]}`)
+	if _, rest := judge(r, few, more); len(rest) > 0 {
+		t.Errorf("the state of a resumed row is not explained: %q", rest)
+	}
+	if _, rest := judge(r, few, other); len(rest) == 0 {
+		t.Error("a missing row of a resumed run is explained")
+	}
+}
+
+// TestRules: every rule names where it is written down, and that place exists.
+func TestRules(t *testing.T) {
+	sources := regexp.MustCompile(`^([WXC]\d+|ADR \d{4}|execution\.md §[\d.]+)$`)
+	for _, r := range rules {
+		if !sources.MatchString(r.source) || r.says == "" {
+			t.Errorf("%q says %q", r.source, r.says)
+		}
+		if number, ok := strings.CutPrefix(r.source, "ADR "); ok {
+			found, err := filepath.Glob("../../docs/adr/" + number + "-*.md")
+			if err != nil || len(found) != 1 {
+				t.Errorf("%s: %v", r.source, found)
+			}
+		}
+		if r.when == nil && r.lines == nil {
+			t.Errorf("%q explains everything", r.says)
+		}
 	}
 }
 

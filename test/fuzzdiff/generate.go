@@ -19,17 +19,25 @@ func (s *session) cases() []chain {
 	if s.chance(8) {
 		s.damage(spec)
 	}
-	switch s.rng.IntN(10) {
-	case 0, 1, 2:
+	switch s.rng.IntN(20) {
+	case 0, 1, 2, 3, 4:
 		return []chain{s.toolchain(spec)}
-	case 3, 4, 5:
+	case 5, 6, 7, 8, 9:
 		return []chain{s.history(spec)}
-	case 6:
+	case 10, 11:
 		return []chain{s.broken(spec)}
-	case 7:
+	case 12:
 		return []chain{s.listing()}
-	case 8:
+	case 13:
 		return []chain{s.keyed(spec)}
+	case 14, 15:
+		return []chain{s.filtered()}
+	case 16:
+		return []chain{s.governed(spec)}
+	case 17:
+		return []chain{s.method()}
+	case 18:
+		return []chain{pick(s, s.inventory(), s.bundle(spec))}
 	default:
 		return []chain{s.unknown()}
 	}
@@ -164,6 +172,8 @@ func (s *session) broken(spec object) chain {
 	case 0:
 		text = text[:s.rng.IntN(len(text)+1)]
 	case 1:
+		text = s.odd()
+	case 2:
 		text = pick(s, "", "null", "[]", "1", `"text"`, "{", "{}", "{]", "tru", "\x00", `{"input":"a"`, `[1,2`)
 	}
 	r := request{Method: "POST", Path: path, Body: text}

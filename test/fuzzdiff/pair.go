@@ -64,7 +64,7 @@ func start(ctx context.Context, name, program string) (*process, error) {
 	}
 	defer func() { _ = log.Close() }()
 	s := &process{name: name, dir: dir, url: "http://127.0.0.1:" + strconv.Itoa(port), exited: make(chan struct{}), client: &http.Client{
-		Timeout: requestTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout: requestTimeout, Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	// The program is what the person at the command line wants to compare.
 	s.cmd = exec.CommandContext(ctx, program, "service", "serve", "--host", "127.0.0.1", "--port", strconv.Itoa(port)) //nolint:gosec // see above

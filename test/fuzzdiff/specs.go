@@ -196,7 +196,7 @@ func (s *session) value(depth int) any {
 	if depth > 0 && s.chance(30) {
 		return pick[any](s, []any{s.value(depth - 1)}, object{"k": s.value(depth - 1)}, []any{}, object{})
 	}
-	return pick[any](s, nil, true, false, 0, 1, -1, 1.5, 1e30, "", "text", "1", "true", " v1", "ü")
+	return pick[any](s, nil, true, false, 0, 1, -1, 1.5, 1e30, big, "", "text", "1", "true", " v1", "ü")
 }
 
 // place is where a value hangs in a document.
