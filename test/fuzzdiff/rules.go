@@ -60,7 +60,9 @@ var rules = []rule{
 	{source: "W6", says: "what cannot be built is refused before it runs", when: func(x exchange) bool {
 		return x.theirs.status != 400 && x.ours.status == 400 && strings.Contains(detail(x.ours), "E_BUILD_")
 	}},
-	{source: "W6", says: "an invalid spec has diagnostics, however it is found out", when: all(both(400), func(x exchange) bool { return code(x.ours) == "spec_invalid" || strings.Contains(detail(x.ours), "E_BUILD_") }), lines: line(`^\.detail\.(error|diagnostics)`)},
+	{source: "W6", says: "an invalid spec has diagnostics, however it is found out", when: all(both(400), func(x exchange) bool {
+		return code(x.ours) == "spec_invalid" || strings.Contains(detail(x.ours), "E_BUILD_")
+	}), lines: line(`^\.detail\.(error|diagnostics)`)},
 	{source: "X4", says: "a provider that does not exist is refused", when: all(says(400, "spec_invalid"), func(x exchange) bool { return strings.Contains(detail(x.ours), "E_BUILD_RUNTIME") })},
 	{source: "X6", says: "guardrails that cannot be built are refused", when: refused("E_BUILD_GUARDRAIL")},
 	{source: "W4", says: "an error of the run's own settings is in the run", when: func(x exchange) bool {
@@ -89,6 +91,10 @@ var rules = []rule{
 	}},
 	{source: "ADR 0039", says: "ids of any length are looked up", when: all(internalError, says(404, "not_found"), func(x exchange) bool { return len(x.Path) > 300 })},
 	{source: "ADR 0012", says: "a bundle is read wherever a spec is", when: specHas(`"kind":"kneo.spec.bundle"`)},
+	{source: "W5", says: "what cannot be compiled is refused before the environment is asked", when: all(statuses(403, 400), says(400, "invalid_request", "spec_invalid"), func(x exchange) bool {
+		return code(x.theirs) == "environment_policy_blocked"
+	})},
+	{source: "ADR 0039", says: "an agent with an empty name runs", when: all(internalError, specHas(`"name":""`), func(x exchange) bool { return x.ours.status == 200 })},
 	{source: "W6", says: "what a run does not use is not built", when: all(internalError, func(x exchange) bool { return x.ours.status == 200 && badConfig.MatchString(x.spec) })},
 
 	{source: "X4", says: "the inventory names the providers there are", when: below("/security/credentials"), lines: line(`^\.inventory\.providers\.`)},
@@ -106,13 +112,15 @@ var rules = []rule{
 
 	{source: "ADR 0011", says: "audit is written with the action, before the run can pause", when: below("/audit-events"), lines: line(`^\.events\[\d+\]\.(status|continuation_id): `)},
 
+	{source: "W14", says: "recovery says beforehand whether a run can continue", lines: line(`\bcan_continue: (true|false), ours (true|false)$`)},
+
 	// Checkpoints and traces.
 	{source: "ADR 0039", says: "a diff shows neither durations nor the repeated trace", when: all(below("/checkpoints/diff"), both(200)), lines: line(`^\.(added|removed|changed|change_count|truncated)`)},
 	{source: "ADR 0039", says: "the context of a run follows its steps", lines: line(`execution_context|step_iteration_counts`)},
 	{source: "ADR 0039", says: "a checkpoint has the events since the one before, and its state all so far", lines: line(`checkpoints\[\d+\]\.(state\.)?trace_events`)},
 	{source: "X2", says: "participants end in any order", when: all(specHas(`"type":"concurrent"`), func(x exchange) bool {
 		return x.theirs.status == x.ours.status && (!whole(x) || sameRows(x) || resumed(x))
-	}), lines: line(`events\[\d+\]|iterations?\b|execution_context|step_id: |completed_steps\[|last_|resume_input|checkpoints\[\d+\]\.(state|metadata|type|node_id)|timeline\[`)},
+	}), lines: line(`events\[\d+\]|visited_(steps|nodes)\[|iterations?\b|execution_context|step_id: |completed_steps\[|last_|resume_input|checkpoints\[\d+\]\.(state|metadata|type|node_id)|timeline\[`)},
 	{source: "X2", says: "participants that share an agent do not see each other's turns", when: all(specHas(`"type":"concurrent"`), sharedAgents), lines: line(`\.messages(\[\d+\]|: )`)},
 	{source: "ADR 0039", says: "the answer of a person has a row of its own, also when a nested step has the same id", when: all(resumed, repeatedIDs), lines: line(`^\.(checkpoint_count|count|checkpoints\[)`)},
 	{source: "ADR 0039", says: "rows of a resumed leg are written as it goes", when: all(resumed, func(x exchange) bool { return !whole(x) || moreRows(x) }), lines: line(`checkpoints\[\d+\]\.(state|metadata)\.|replay_context\.|timeline\[|^\.current_(node|step)_id|^\.visited_(steps|nodes)`)},
