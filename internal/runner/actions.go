@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"runtime/debug"
 
 	"github.com/kneo-go/kneo/internal/agent"
 	"github.com/kneo-go/kneo/internal/engine"
 	"github.com/kneo-go/kneo/internal/id"
 	"github.com/kneo-go/kneo/internal/problem"
-	"github.com/kneo-go/kneo/internal/run"
 	"github.com/kneo-go/kneo/internal/store"
 )
 
@@ -26,25 +24,21 @@ func (l *leg) perform(ctx context.Context, a engine.Action) (engine.Result, erro
 	return l.failedAction(ctx, res, err)
 }
 
-// try does the action; a panic of user code is a failure of the step.
-func (l *leg) try(ctx context.Context, a engine.Action, calls *stepCalls, res *engine.Result) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			l.Log.ErrorContext(ctx, "step panicked", "run_id", l.row.ID, "step", a.Key, "panic", p, "stack", string(debug.Stack()))
-			err = &run.StepError{Type: run.FailStep, Message: "The step failed unexpectedly."}
+// try does the action.
+func (l *leg) try(ctx context.Context, a engine.Action, calls *stepCalls, res *engine.Result) error {
+	return l.shielded(ctx, l.row.ID, a.Key, func() (err error) {
+		switch a.Kind {
+		case engine.RunAgent:
+			res.Agent, err = l.runAgent(ctx, a, calls)
+		case engine.RunFunction:
+			res.Output, err = l.runFunction(ctx, a)
+		case engine.CheckStep:
+			res.Output, err = l.checkStep(ctx, a, calls)
+		default:
+			err = problem.New(problem.Internal, "unknown action %q", a.Kind)
 		}
-	}()
-	switch a.Kind {
-	case engine.RunAgent:
-		res.Agent, err = l.runAgent(ctx, a, calls)
-	case engine.RunFunction:
-		res.Output, err = l.runFunction(ctx, a)
-	case engine.CheckStep:
-		res.Output, err = l.checkStep(ctx, a, calls)
-	default:
-		err = problem.New(problem.Internal, "unknown action %q", a.Kind)
-	}
-	return err
+		return err
+	})
 }
 
 func (l *leg) failedAction(ctx context.Context, res engine.Result, err error) (engine.Result, error) {

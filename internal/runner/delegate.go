@@ -3,18 +3,19 @@ package runner
 import (
 	"context"
 	"errors"
-	"time"
+	"slices"
 
 	"github.com/kneo-go/kneo/internal/agent"
 	"github.com/kneo-go/kneo/internal/engine"
 	"github.com/kneo-go/kneo/internal/plan"
 	"github.com/kneo-go/kneo/internal/problem"
 	"github.com/kneo-go/kneo/internal/run"
+	"github.com/kneo-go/kneo/internal/store"
 )
 
 // Delegate runs an agent that is backed by a workflow for another agent that refers to it (as a tool or a reviewer). Its steps are not the
 // run's: they leave no checkpoints, and their calls are journaled under the caller's step. The root agent's workflow guardrails check them as they
-// check every step. A person cannot be asked from inside.
+// check every step. A person cannot be asked from inside. Branches run at the same time, as those of the run do.
 func (r *Runner) Delegate(ctx context.Context, req agent.Request) (agent.Result, error) {
 	p := *req.Plan
 	p.Root = req.Agent
@@ -22,101 +23,97 @@ func (r *Runner) Delegate(ctx context.Context, req agent.Request) (agent.Result,
 	if n := len(req.Messages); n > 0 {
 		input = req.Messages[n-1].Content
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d := &delegation{Runner: r, plan: &p, req: req}
+	d.flights = flights{Runner: r, perform: d.perform, broken: cancel}
 	s := engine.New(string(engine.KindAgent), input)
 	for {
 		actions := engine.Next(&p, s)
 		s.Events()
-		switch a := actions[0]; a.Kind {
-		case engine.Done:
+		switch a := actions[0]; {
+		case a.Kind == engine.Done:
 			return delegated(s, req.Agent, &p), nil
-		case engine.Fail:
+		case a.Kind == engine.Fail:
 			return agent.Result{}, stepError(s.Failure)
-		case engine.OpenGate, engine.AskPerson:
+		case slices.ContainsFunc(actions, asksPerson):
 			return agent.Result{}, problem.New(problem.SpecInvalid, "Agent '%s' waits for a person inside a call of another agent.", req.Agent.Name)
-		default:
-			res, err := r.delegate(ctx, &p, req, a)
-			if err != nil {
-				return agent.Result{}, err
-			}
-			if err := engine.Apply(&p, s, res); err != nil && !errors.Is(err, engine.ErrStale) {
-				return agent.Result{}, err
+		}
+		res, err := d.next(ctx, actions)
+		if err != nil {
+			return agent.Result{}, err
+		}
+		if err := engine.Apply(&p, s, res); err != nil && !errors.Is(err, engine.ErrStale) {
+			return agent.Result{}, err
+		}
+	}
+}
+
+func asksPerson(a engine.Action) bool { return a.Kind == engine.OpenGate || a.Kind == engine.AskPerson }
+
+// delegation is one execution of a workflow inside a call.
+type delegation struct {
+	*Runner
+	plan    *plan.Plan
+	req     agent.Request
+	flights flights
+}
+
+// next performs actions until the first of them has a result.
+func (d *delegation) next(ctx context.Context, actions []engine.Action) (engine.Result, error) {
+	if d.flights.alone(actions) {
+		return d.perform(ctx, actions[0])
+	}
+	d.flights.launch(ctx, actions)
+	for {
+		select {
+		case <-ctx.Done():
+			return engine.Result{}, context.Cause(ctx)
+		case res := <-d.flights.results:
+			if d.flights.landed(res) {
+				return res, nil
 			}
 		}
 	}
 }
 
-// delegate performs one action of a delegated workflow.
-func (r *Runner) delegate(ctx context.Context, p *plan.Plan, req agent.Request, a engine.Action) (engine.Result, error) {
+// perform does one action. Failures of the action are results; what ends the leg, or needs a person, is an error.
+func (d *delegation) perform(ctx context.Context, a engine.Action) (engine.Result, error) {
 	res := engine.Result{Key: a.Key}
-	key := req.StepKey + "/" + a.Key
-	ctx, cancel := withLimit(ctx, a)
-	defer cancel()
+	err := d.shielded(ctx, d.req.RunID, a.Key, func() error { return d.try(ctx, a, &res) })
+	var cut *cutOffError
+	switch {
+	case err == nil:
+		return res, nil
+	case ctx.Err() != nil, errors.As(err, &cut), errors.Is(err, store.ErrLeaseLost), errors.Is(err, store.ErrUnavailable):
+		return res, err
+	}
+	return engine.Result{Key: a.Key, Err: failureOf(err)}, nil
+}
+
+func (d *delegation) try(ctx context.Context, a engine.Action, res *engine.Result) error {
+	key := d.req.StepKey + "/" + a.Key
 	switch a.Kind {
 	case engine.CheckStep:
-		text, _, err := r.Guardrails.CheckStep(ctx, agent.CheckRequest{
-			Plan: p, RunID: req.RunID, SnapshotDigest: req.SnapshotDigest, StepKey: key, Text: a.Input, Journal: req.Journal,
+		text, _, err := d.Guardrails.CheckStep(ctx, agent.CheckRequest{
+			Plan: d.plan, RunID: d.req.RunID, SnapshotDigest: d.req.SnapshotDigest, StepKey: key, Text: a.Input, Journal: d.req.Journal,
 		})
-		if err != nil {
-			return r.failedCall(ctx, res, err)
-		}
 		res.Output = &text
-		return res, nil
+		return err
 	case engine.RunFunction:
-		out, err := r.Functions.CallFunction(ctx, a.Function, a.Input, req.RunID, key)
-		if err != nil {
-			return r.failedCall(ctx, res, err)
-		}
+		out, err := d.Functions.CallFunction(ctx, a.Function, a.Input, d.req.RunID, key)
 		res.Output = &out
-		return res, nil
+		return err
 	}
-	out, err := r.Agents.RunAgent(ctx, agent.Request{
-		Plan: p, Agent: a.Agent, RunID: req.RunID, SnapshotDigest: req.SnapshotDigest, StepKey: key, Messages: a.Messages, Journal: req.Journal,
+	out, err := d.Agents.RunAgent(ctx, agent.Request{
+		Plan: d.plan, Agent: a.Agent, RunID: d.req.RunID, SnapshotDigest: d.req.SnapshotDigest, StepKey: key, Messages: a.Messages, Journal: d.req.Journal,
 	})
 	if err != nil {
-		return r.failedCall(ctx, res, err)
+		return err
 	}
 	res.Usage = out.Usage
 	res.Agent, err = agentResult(out, a.Messages)
-	return res, err
-}
-
-// limitError is the cause of a context whose step took too long.
-type limitError struct {
-	seconds int64
-	scope   string
-}
-
-func (e *limitError) Error() string { return timedOut(e.seconds, e.scope, false).Message }
-
-// withLimit applies the time limits of a step and of those around it; each counts from the start of the action.
-func withLimit(ctx context.Context, a engine.Action) (context.Context, context.CancelFunc) {
-	var limit *limitError
-	if a.TimeoutSeconds != nil {
-		limit = &limitError{seconds: *a.TimeoutSeconds}
-	}
-	for _, s := range a.Scopes {
-		if limit == nil || s.TimeoutSeconds < limit.seconds {
-			limit = &limitError{s.TimeoutSeconds, s.Key}
-		}
-	}
-	if limit == nil {
-		return ctx, func() {}
-	}
-	return context.WithTimeoutCause(ctx, time.Duration(limit.seconds)*time.Second, limit)
-}
-
-func (r *Runner) failedCall(ctx context.Context, res engine.Result, err error) (engine.Result, error) {
-	var cut *cutOffError
-	var limit *limitError
-	if errors.As(context.Cause(ctx), &limit) {
-		res.Err = timedOut(limit.seconds, limit.scope, r.RetryOnTimeout)
-		return res, nil
-	}
-	if ctx.Err() != nil || errors.As(err, &cut) {
-		return res, err
-	}
-	res.Err = failureOf(err)
-	return res, nil
+	return err
 }
 
 func delegated(s *engine.State, a *plan.Agent, p *plan.Plan) agent.Result {

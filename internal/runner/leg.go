@@ -38,30 +38,24 @@ type leg struct {
 	// unattended tells that nobody gave the answer: the time limit of the task did.
 	unattended bool
 
-	flights map[string]*flight
-	results chan engine.Result
-	// scopes are the deadlines of enclosing steps by key.
-	scopes map[string]time.Time
+	flights flights
 
 	stopTimers []func()
 }
 
-// flight is an action that runs in its own goroutine.
-type flight struct{ cancel context.CancelFunc }
-
 func newLeg(r *Runner, c run.Claimed, cancel context.CancelCauseFunc, quiet func()) *leg {
 	now := r.Clock.Now()
-	return &leg{
+	l := &leg{
 		Runner: r, c: c, cancel: cancel, quiet: quiet, row: c.Run, begun: now, last: now,
-		journal: newJournal(r.Store, c.Fence, cancel, func() bool { return r.keeper.doubtful(c.Fence, r.Lease) }), flights: map[string]*flight{}, scopes: map[string]time.Time{},
+		journal: newJournal(r.Store, c.Fence, cancel, func() bool { return r.keeper.doubtful(c.Fence, r.Lease) }),
 	}
+	l.flights = flights{Runner: r, perform: l.perform, broken: cancel}
+	return l
 }
 
 // stop ends what the leg started.
 func (l *leg) stop() {
-	for _, f := range l.flights {
-		f.cancel()
-	}
+	l.flights.stop()
 	for _, s := range l.stopTimers {
 		s()
 	}
@@ -191,7 +185,7 @@ func (l *leg) loop(ctx context.Context) (*engine.Action, error) {
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
-		if len(l.flights) == 0 && engine.Blocked(actions) {
+		if len(l.flights.active) == 0 && engine.Blocked(actions) {
 			return nil, nil
 		}
 		if l.out.due {
@@ -207,18 +201,18 @@ func (l *leg) loop(ctx context.Context) (*engine.Action, error) {
 
 // advance performs actions until at least one result has been applied.
 func (l *leg) advance(ctx context.Context, actions []engine.Action) error {
-	if len(actions) == 1 && len(l.flights) == 0 && actions[0].TimeoutSeconds == nil && len(actions[0].Scopes) == 0 {
+	if l.flights.alone(actions) {
 		res, err := l.perform(ctx, actions[0])
 		if err != nil {
 			return err
 		}
 		return l.apply(res)
 	}
-	l.launch(ctx, actions)
+	l.flights.launch(ctx, actions)
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case res := <-l.results:
+	case res := <-l.flights.results:
 		if err := l.landed(res); err != nil {
 			return err
 		}
@@ -228,14 +222,14 @@ func (l *leg) advance(ctx context.Context, actions []engine.Action) error {
 
 // gather waits a moment for further branches, so that those which end together share a commit.
 func (l *leg) gather() error {
-	if len(l.flights) == 0 {
+	if len(l.flights.active) == 0 {
 		return nil
 	}
 	grace := time.NewTimer(branchGrace)
 	defer grace.Stop()
-	for len(l.flights) > 0 {
+	for len(l.flights.active) > 0 {
 		select {
-		case res := <-l.results:
+		case res := <-l.flights.results:
 			if err := l.landed(res); err != nil {
 				return err
 			}
@@ -247,94 +241,10 @@ func (l *leg) gather() error {
 }
 
 func (l *leg) landed(res engine.Result) error {
-	key := res.Key
-	if f, ok := l.flights[key]; ok {
-		f.cancel()
-		delete(l.flights, key)
-		return l.apply(res)
+	if !l.flights.landed(res) {
+		return nil
 	}
-	return nil
-}
-
-// launch starts what is not running yet, up to the limit of branches, and stops what is no longer wanted.
-func (l *leg) launch(ctx context.Context, actions []engine.Action) {
-	if l.results == nil {
-		l.results = make(chan engine.Result)
-	}
-	wanted := make(map[string]bool, len(actions))
-	for _, a := range actions {
-		wanted[a.Key] = true
-	}
-	for key, f := range l.flights {
-		if !wanted[key] {
-			f.cancel()
-			delete(l.flights, key)
-		}
-	}
-	for _, a := range actions {
-		if a.Kind == engine.OpenGate || a.Kind == engine.AskPerson || l.flights[a.Key] != nil {
-			continue
-		}
-		if len(l.flights) >= l.Branches {
-			return
-		}
-		l.fly(ctx, a)
-	}
-}
-
-// fly performs an action in its own goroutine under its time limits. An action that does not end with its context is left behind.
-func (l *leg) fly(ctx context.Context, a engine.Action) {
-	limit, failure := l.limit(a)
-	actx, cancel := context.WithCancel(ctx)
-	l.flights[a.Key] = &flight{cancel}
-	deliver := func(res engine.Result) {
-		select {
-		case l.results <- res:
-		case <-actx.Done():
-		}
-	}
-	if failure != nil {
-		stop := l.Clock.AfterFunc(limit, func() {
-			go deliver(engine.Result{Key: a.Key, Err: failure})
-		})
-		go func() {
-			<-actx.Done()
-			stop()
-		}()
-	}
-	go func() {
-		res, err := l.perform(actx, a)
-		if err != nil {
-			if actx.Err() == nil {
-				l.cancel(err)
-			}
-			return
-		}
-		deliver(res)
-	}()
-}
-
-// limit is the time an action has left and the failure that passing it means: its own limit, or the tightest of the steps around it.
-func (l *leg) limit(a engine.Action) (time.Duration, *engine.Failure) {
-	now := l.Clock.Now()
-	var best time.Duration
-	var failure *engine.Failure
-	for _, s := range a.Scopes {
-		until, ok := l.scopes[s.Key]
-		if !ok {
-			until = now.Add(time.Duration(s.TimeoutSeconds) * time.Second)
-			l.scopes[s.Key] = until
-		}
-		if left := until.Sub(now); failure == nil || left < best {
-			best, failure = left, timedOut(s.TimeoutSeconds, s.Key, l.RetryOnTimeout)
-		}
-	}
-	if a.TimeoutSeconds != nil {
-		if own := time.Duration(*a.TimeoutSeconds) * time.Second; failure == nil || own < best {
-			best, failure = own, timedOut(*a.TimeoutSeconds, "", l.RetryOnTimeout)
-		}
-	}
-	return best, failure
+	return l.apply(res)
 }
 
 // apply journals a result and moves the engine on.

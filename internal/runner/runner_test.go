@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/kneo-go/kneo/internal/agent"
 	"github.com/kneo-go/kneo/internal/engine"
 	"github.com/kneo-go/kneo/internal/problem"
 	"github.com/kneo-go/kneo/internal/record"
@@ -493,5 +494,62 @@ func TestTraceIsBounded(t *testing.T) {
 		if n := len(record.Trace(&row, list, "")); int64(n) != want[0] {
 			t.Errorf("limit %d: %d events are stored", limit, n)
 		}
+	}
+}
+
+const calledBranches = `{"version":"v1",
+ "agent":{"name":"solo","tools":{"include":["ask"]}},
+ "tools":{"ask":{"description":"d","agent":"crew"}},
+ "components":{
+  "agents":{"crew":{"name":"crew","as_agent":"pair"}},
+  "functions":{"left":{"implementation":"kit.upper"},"right":{"implementation":"kit.RIGHT"}},
+  "workflows":{"pair":{"type":"concurrent","name":"pair","participants":[
+   {"id":"l","kind":"function","ref":"left"},{"id":"r","kind":"function","ref":"right","timeout_seconds":1}]}}}}`
+
+// called runs the workflow behind an agent as a call of another agent does.
+func called(t *testing.T, b *testkit.Bench, right string) (agent.Result, error) {
+	t.Helper()
+	p, err := b.Plan(t.Context(), b.Compile(strings.ReplaceAll(calledBranches, "RIGHT", right)).Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Executor(0).Delegate(t.Context(), agent.Request{
+		Plan: p, Agent: p.Agents["crew"], RunID: "r", StepKey: "s", Messages: []run.Message{{Role: "user", Content: "x"}},
+	})
+}
+
+// TestBranchesOfACalledWorkflow: when an agent calls another one that is a workflow, its branches run at the same time.
+func TestBranchesOfACalledWorkflow(t *testing.T) {
+	b := testkit.NewBench(t)
+	b.ManualClock()
+	met := make(chan struct{})
+	b.Handlers.Hold = func(context.Context, string, string) error {
+		select { // each branch waits for the other one
+		case met <- struct{}{}:
+		case <-met:
+		case <-time.After(10 * time.Second):
+			return errors.New("alone")
+		}
+		return nil
+	}
+	if out, err := called(t, b, "bracket"); err != nil || out.Status != run.Completed || out.Output != "[x]" {
+		t.Fatalf("%+v, %v", out, err)
+	}
+}
+
+// TestTimeLimitOfACalledWorkflow: a branch that takes too long fails, and with it the call, once the others have ended.
+func TestTimeLimitOfACalledWorkflow(t *testing.T) {
+	b := testkit.NewBench(t)
+	clock := b.ManualClock()
+	b.Handlers.Hold = func(_ context.Context, name, _ string) error {
+		if name == "slow" {
+			go clock.Advance(time.Second)
+		}
+		return nil
+	}
+	_, err := called(t, b, "slow")
+	var step *run.StepError
+	if !errors.As(err, &step) || step.Type != run.FailTimeout || b.Handlers.Calls("upper") != 1 {
+		t.Fatalf("%v", err)
 	}
 }

@@ -50,6 +50,12 @@ var rules = []rule{
 	}},
 	{source: "W6", says: "what cannot be built is an invalid spec", when: all(internalError, says(400, "spec_invalid"))},
 	{source: "W6", says: "a version that is no text is refused", when: all(internalError, says(400, "invalid_request"), func(x exchange) bool { return badVersion.MatchString(x.spec) })},
+	{source: "W6", says: "a spec that cannot be read has diagnostics", when: all(internalError, below("/specs/"), func(x exchange) bool {
+		return x.ours.status == 200 && strings.Contains(string(x.ours.raw), `"E_SCHEMA"`)
+	})},
+	{source: "ADR 0039", says: "a count beyond 64 bits is refused", when: all(specHas(string(big)), func(x exchange) bool {
+		return strings.Contains(string(x.ours.raw), `"E_SCHEMA"`) && !strings.Contains(string(x.theirs.raw), `"E_SCHEMA"`)
+	})},
 	{source: "W14", says: "a run that cannot continue says so", when: all(internalError, says(409, "run_state_conflict"))},
 	{source: "W14", says: "every failed run whose journal allows it can continue", when: all(internalError, below("/continue"), func(x exchange) bool { return x.ours.status == 200 })},
 	{source: "X2", says: "several participants may wait for people", when: all(internalError, specHas(`"type":"concurrent"`), func(x exchange) bool {
