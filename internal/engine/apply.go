@@ -74,7 +74,7 @@ func find(f *Frame, above []link, key string) []link {
 				return chain
 			}
 		case PhaseCheck:
-			if a.Key+"/check" == key {
+			if checkKey(a) == key {
 				return chain
 			}
 		case PhaseGate, PhaseAsk:
@@ -120,7 +120,7 @@ func (m machine) result(f *Frame, a *Active, o *Outcome) {
 		o.set("fallback_for", a.Step)
 		o.set("error", a.Reason.Message)
 	}
-	if len(m.p.StepGuardrails) > 0 && f.Kind != KindAgent && !o.Human {
+	if len(m.p.StepGuardrails) > 0 && f.Kind != KindAgent {
 		a.Phase = PhaseCheck
 		return
 	}

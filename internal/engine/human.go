@@ -70,6 +70,11 @@ func (m machine) decide(chain []link, d *Decision) {
 		// A person's answer is always followed by one more node at least (execution.md 5.5).
 		f.Taken = min(f.Taken, max(m.workflow(f).MaxSteps-1, 0))
 	}
+	if len(m.p.StepGuardrails) > 0 && output != a.Input { // what was reviewed has been checked as the output of its step
+		o.Leg = m.s.Leg
+		a.Phase = PhaseCheck
+		return
+	}
 	m.complete(f, a)
 	m.settle(chain)
 }

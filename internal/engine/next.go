@@ -252,7 +252,7 @@ func (m machine) collect(out []Action, f *Frame, scopes []Scope) []Action {
 			out = m.collect(out, a.Child, inner)
 			continue
 		case PhaseCheck:
-			act.Kind, act.Key, act.Input, act.TimeoutSeconds = CheckStep, a.Key+"/check", a.Out.Output, nil
+			act.Kind, act.Key, act.Input, act.TimeoutSeconds = CheckStep, checkKey(a), a.Out.Output, nil
 		case PhaseGate:
 			act.Kind, act.Key, act.TimeoutSeconds = OpenGate, gateKey(a), nil
 			act.Gate = m.gate(f, a, m.p.Humans[step.Ref], index)
@@ -265,6 +265,14 @@ func (m machine) collect(out []Action, f *Frame, scopes []Scope) []Action {
 		out = append(out, act)
 	}
 	return out
+}
+
+// checkKey names the check of a step's output; every answer of a person has one of its own.
+func checkKey(a *Active) string {
+	if a.Out.Leg > 0 {
+		return a.Key + "/check." + strconv.Itoa(a.Out.Leg)
+	}
+	return a.Key + "/check"
 }
 
 func gateKey(a *Active) string {

@@ -129,6 +129,8 @@ type Outcome struct {
 	Function  bool `json:"function,omitempty"`
 	Human     bool `json:"human,omitempty"`
 	Continued bool `json:"continued,omitempty"`
+	// Leg is the leg that began with this answer of a person, or 0.
+	Leg int `json:"leg,omitempty"`
 	// Role is the response role of a human step, or empty.
 	Role string `json:"role,omitempty"`
 	// MaxedOut tells that a nested workflow ended at its cap.
