@@ -51,7 +51,7 @@ var rules = []rule{
 	{source: "W6", says: "what cannot be built is an invalid spec", when: all(internalError, says(400, "spec_invalid"))},
 	{source: "W6", says: "a version that is no text is refused", when: all(internalError, says(400, "invalid_request"), func(x exchange) bool { return badVersion.MatchString(x.spec) })},
 	{source: "W6", says: "a spec that cannot be read has diagnostics", when: all(internalError, below("/specs/"), func(x exchange) bool {
-		return x.ours.status == 200 && strings.Contains(string(x.ours.raw), `"E_SCHEMA"`)
+		return x.ours.status == 200 && strings.Contains(string(x.ours.raw), `"severity":"error"`)
 	})},
 	{source: "ADR 0039", says: "a count beyond 64 bits is refused", when: all(specHas(string(big)), func(x exchange) bool {
 		return strings.Contains(string(x.ours.raw), `"E_SCHEMA"`) && !strings.Contains(string(x.theirs.raw), `"E_SCHEMA"`)
