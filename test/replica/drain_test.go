@@ -3,6 +3,7 @@ package replica_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -32,13 +33,13 @@ const (
 	drainLimit  = 3 * time.Minute
 )
 
-// TestKilledWhileDraining kills a process five times with kill -9 while it works off two hundred queued runs, on both stores: every run completes
-// once, and no finished step is done again.
+// TestKilledWhileDraining kills a process five times with kill -9 while it works off two hundred queued runs, on both stores and through a pooler in
+// transaction mode: every run completes once, and no finished step is done again.
 func TestKilledWhileDraining(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	for _, kind := range []string{"sqlite", "postgres"} {
+	for _, kind := range []string{"sqlite", "postgres", "pooler"} {
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()
 			env := map[string]string{
@@ -46,12 +47,27 @@ func TestKilledWhileDraining(t *testing.T) {
 				"KNEO_SERV_QUEUE_MAX_ATTEMPTS": "0", "KNEO_SERV_WORKER_IDLE_POLL_SECONDS": "0.2", "KNEO_SERV_SWEEP_SECONDS": "0.5",
 				"KNEO_SERV_REQUEST_LOGS": "false", "HOUSE_KEY": "k",
 			}
-			if kind == "postgres" {
+			switch kind {
+			case "postgres":
 				env["KNEO_SERV_DATABASE_URL"] = database.Empty(t)
+			case "pooler":
+				maps.Copy(env, pooled(t))
 			}
 			drain(t, dir, env)
 		})
 	}
+}
+
+// pooled is an empty database behind a pooler; notifications have a connection of their own.
+func pooled(t *testing.T) map[string]string {
+	t.Helper()
+	pooler := database.Pooler(t)
+	direct := database.Empty(t)
+	dsn, err := pooler.Through(direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{"KNEO_SERV_DATABASE_URL": dsn, "KNEO_SERV_DATABASE_LISTEN_URL": direct}
 }
 
 func drain(t *testing.T, dir string, env map[string]string) {

@@ -65,11 +65,21 @@ func await(t *testing.T, what string, c <-chan struct{}) {
 	}
 }
 
-// pair starts two replicas on one PostgreSQL.
-func pair(t *testing.T) (a, b *live.Service) {
-	t.Setenv("HOUSE_KEY", "k")
-	settings := map[string]string{"KNEO_SERV_DATABASE_URL": database.Empty(t), "HOUSE_KEY": "k"}
-	return live.Start(t, settings), live.Start(t, settings)
+// pairs runs a test with two replicas on one PostgreSQL, and with two behind a pooler.
+func pairs(t *testing.T, test func(t *testing.T, a, b *live.Service)) {
+	for name, settings := range map[string]func(*testing.T) map[string]string{
+		"direct": func(t *testing.T) map[string]string {
+			return map[string]string{"KNEO_SERV_DATABASE_URL": database.Empty(t)}
+		},
+		"pooler": pooled,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("HOUSE_KEY", "k")
+			env := settings(t)
+			env["HOUSE_KEY"] = "k"
+			test(t, live.Start(t, env), live.Start(t, env))
+		})
+	}
 }
 
 // answer is what a request in the background got.
@@ -97,8 +107,9 @@ func only(t *testing.T, b *live.Service, status string) live.Object {
 }
 
 // TestCancelReachesAnotherReplica: the provider call of a run ends within a second after another replica was asked to cancel it.
-func TestCancelReachesAnotherReplica(t *testing.T) {
-	a, b := pair(t)
+func TestCancelReachesAnotherReplica(t *testing.T) { pairs(t, cancelElsewhere) }
+
+func cancelElsewhere(t *testing.T, a, b *live.Service) {
 	m := newSlowModel(t)
 	best := patience
 	for range 3 { // a machine that does something else for a while is no failure
@@ -130,8 +141,9 @@ func decision(s *live.Service, task string) live.Object {
 }
 
 // TestResumeOnAnotherReplica: the replica that is asked goes on with the run, and a second answer meanwhile is refused by every replica.
-func TestResumeOnAnotherReplica(t *testing.T) {
-	a, b := pair(t)
+func TestResumeOnAnotherReplica(t *testing.T) { pairs(t, resumeElsewhere) }
+
+func resumeElsewhere(t *testing.T, a, b *live.Service) {
 	m := newSlowModel(t)
 	created := a.OK(http.MethodPost, "/v1/runs", live.Object{"input": "x", "spec": m.spec(true)})
 	task, id := live.Text(created, "continuation_id"), live.Text(created, "run_id")
@@ -153,8 +165,9 @@ func TestResumeOnAnotherReplica(t *testing.T) {
 }
 
 // TestCancelWhilePaused: a run that waits for a person ends at once, and its task takes no answer any more.
-func TestCancelWhilePaused(t *testing.T) {
-	a, b := pair(t)
+func TestCancelWhilePaused(t *testing.T) { pairs(t, cancelPaused) }
+
+func cancelPaused(t *testing.T, a, b *live.Service) {
 	m := newSlowModel(t)
 	created := a.OK(http.MethodPost, "/v1/runs", live.Object{"input": "x", "spec": m.spec(true)})
 	task, id := live.Text(created, "continuation_id"), live.Text(created, "run_id")
