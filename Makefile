@@ -18,7 +18,7 @@ comma := ,
 
 GOTOOL = mkdir -p $(BIN) && $(LIMIT) 600s go build -trimpath -o $@ -modfile=$<
 
-.PHONY: help tools generate docs check-generate lint format test test-python test-postgres bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build image run serve conformance compat chaos soak licenses sbom reproducible upgrade clean
+.PHONY: help tools generate docs check-generate lint lint-python format test test-python test-postgres bench bench-compare bench-growth bench-guard fuzz fuzz-diff check build image run serve conformance compat chaos soak licenses sbom reproducible upgrade clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -52,7 +52,7 @@ check-generate: generate ## Fail when the generated code is not up to date
 	git diff --exit-code --stat -- api gen $(WORKER_DESCRIPTORS)
 	@test -z "$$(git status --porcelain -- api gen $(WORKER_DESCRIPTORS))" || { git status --short -- api gen $(WORKER_DESCRIPTORS); exit 1; }
 
-lint: $(BIN)/buf $(BIN)/golangci-lint ## Lint protos and Go
+lint: $(BIN)/buf $(BIN)/golangci-lint lint-python ## Lint protos, Go and Python
 	$(LIMIT) 60s buf lint
 	@tag=$$(git describe --tags --abbrev=0 2>/dev/null); if [ -n "$$tag" ]; then $(LIMIT) 120s buf breaking --against ".git#tag=$$tag"; else echo 'buf breaking: no tag yet, nothing to compare with'; fi
 	$(LIMIT) 60s buf format -d --exit-code api
@@ -63,18 +63,23 @@ format: $(BIN)/gofumpt $(BIN)/buf ## Format Go and protos
 	$(LIMIT) 60s buf format -w api
 
 PYTHON ?= python3
-PYTEST := $(OUT)/python/bin/pytest
+PYTHON_ENV := $(OUT)/python
+PYTHON_READY := $(PYTHON_ENV)/.ready
 
-$(PYTEST):
-	mkdir -p $(OUT) && $(LIMIT) 60s $(PYTHON) -m venv $(OUT)/python
-	$(LIMIT) 180s $(OUT)/python/bin/pip install --quiet --disable-pip-version-check pytest==8.4.2 grpcio==1.76.0 protobuf==6.33.0
+$(PYTHON_READY): workers/python/requirements-dev.txt
+	mkdir -p $(OUT) && $(LIMIT) 60s $(PYTHON) -m venv --clear $(PYTHON_ENV)
+	$(LIMIT) 180s $(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check -r workers/python/requirements-dev.txt
+	touch $@
 
-test-python: $(PYTEST) ## Run the tests of the Python worker
-	cd workers/python && PYTHONDONTWRITEBYTECODE=1 $(LIMIT) 120s $(PYTEST) -q -p no:cacheprovider
+test-python: $(PYTHON_READY) ## Run the tests of the Python worker
+	cd workers/python && PYTHONDONTWRITEBYTECODE=1 $(LIMIT) 120s $(PYTHON_ENV)/bin/pytest -q -p no:cacheprovider
+
+lint-python: $(PYTHON_READY) ## Check style and types of the Python worker
+	cd workers/python && $(LIMIT) 60s $(PYTHON_ENV)/bin/ruff check --no-cache . && $(LIMIT) 120s $(PYTHON_ENV)/bin/mypy --cache-dir=$(OUT)/mypy
 
 test: $(BIN)/gotestsum test-python ## Run all tests, with the race detector where there is a C compiler
 	@mkdir -p $(OUT)
-	KNEO_TEST_PYTHON=$(OUT)/python/bin/python CGO_ENABLED=$(CGO_FOR_TESTS) $(LIMIT) 1500s gotestsum --format pkgname-and-test-fails --junitfile $(OUT)/junit.xml \
+	KNEO_TEST_PYTHON=$(PYTHON_ENV)/bin/python CGO_ENABLED=$(CGO_FOR_TESTS) $(LIMIT) 1500s gotestsum --format pkgname-and-test-fails --junitfile $(OUT)/junit.xml \
 		-- $(RACE) -timeout 12m $(PACKAGES)
 
 test-postgres: ## Run what needs PostgreSQL on the server programs in PG_BIN

@@ -27,7 +27,7 @@ type Layer struct {
 var Layers = []Layer{
 	{Name: "base", Packages: []string{
 		"internal/clock", "internal/contract", "internal/handler", "internal/id", "internal/cli/term", "internal/outbound", "internal/problem",
-		"internal/pytext", "internal/redact", "internal/requestid", "internal/store/dbtype", "internal/testkit/pgtest", "internal/version", "sql", "workers/python",
+		"internal/pytext", "internal/redact", "internal/requestid", "internal/store/dbtype", "internal/testkit/certs", "internal/testkit/pgtest", "internal/version", "sql", "workers/python",
 	}},
 	{Name: "foundation", Packages: []string{
 		"client", "internal/accesslog", "internal/auth", "internal/config", "internal/dispatch", "internal/errmap", "internal/inproc",

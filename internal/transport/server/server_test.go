@@ -29,6 +29,7 @@ import (
 	"github.com/kneo-go/kneo/internal/problem"
 	"github.com/kneo-go/kneo/internal/run"
 	"github.com/kneo-go/kneo/internal/store"
+	"github.com/kneo-go/kneo/internal/testkit/certs"
 	"github.com/kneo-go/kneo/internal/transport/gateway"
 	"github.com/kneo-go/kneo/internal/transport/interceptor"
 	"github.com/kneo-go/kneo/internal/transport/server"
@@ -352,7 +353,7 @@ func TestShutdownGivesUp(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	cert, key, pool := server.WriteCertificate(t, t.TempDir(), 1, time.Now())
+	cert, key, pool := certs.Write(t, t.TempDir(), 1, time.Now())
 	for name, separate := range map[string]string{"shared": "", "separate": "127.0.0.1:0"} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, func(o *server.Options, _ *server.HandlerOptions) {
@@ -384,7 +385,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestClientCertificates(t *testing.T) {
-	cert, key, pool := server.WriteCertificate(t, t.TempDir(), 1, time.Now())
+	cert, key, pool := certs.Write(t, t.TempDir(), 1, time.Now())
 	r := start(t, func(o *server.Options, _ *server.HandlerOptions) {
 		o.TLS = server.TLS{CertFile: cert, KeyFile: key, ClientCAFile: cert}
 	})

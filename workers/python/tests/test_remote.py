@@ -1,10 +1,14 @@
 """The gRPC door against a scripted server that speaks the contract's own messages."""
 
 import json
+import os
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from kneo_worker.catalog import discover  # noqa: E402
 from kneo_worker.remote import Remote  # noqa: E402
 
 LIMIT = 10
+HERE = Path(__file__).parent
 
 
 class Stream:
@@ -55,6 +60,7 @@ class Stream:
         call = message.invocation
         call.invocation_id, call.attempt, call.kind, call.name = invocation, attempt, kind, f"sample.{name}"
         call.input.raw = json.dumps(value).encode()
+        call.idempotency_key, call.run_id, call.deadline = "key", "run", "2999-01-01T00:00:00Z"
         self.to_worker.put(message)
 
     def cancel(self, invocation: str) -> None:
@@ -183,6 +189,35 @@ def test_connects_again_after_the_server_went_away(server: Server) -> None:
     worker.remote.stop()
     second.end()
     assert worker.ended() == 0
+
+
+def test_a_handler_may_ask_about_its_call(server: Server) -> None:
+    worker = Running(server)
+    stream = server.stream()
+    stream.registered()
+    stream.invoke("asked", "a", attempt=2)
+    assert json.loads(stream.next().result.output.raw) == "a i 2 key run 2999-01-01 00:00:00+00:00 "
+    worker.remote.stop()
+    stream.end()
+    assert worker.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ca-file", "/nowhere/ca.pem"], "/nowhere/ca.pem: No such file or directory"),
+        (["--cert-file", "c.pem"], "--cert-file and --key-file belong together"),
+    ],
+)
+def test_bad_certificate_files(options: list[str], message: str) -> None:
+    path = os.pathsep.join([str(HERE.parent / "src"), str(HERE / "modules")])
+    done = subprocess.run(
+        [sys.executable, "-m", "kneo_worker", "--module", "sample", "--service-url", "https://127.0.0.1:1", "--via", "grpc", *options],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=30,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_refused_key_is_final(server: Server) -> None:

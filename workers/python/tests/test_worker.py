@@ -132,6 +132,22 @@ def test_cancelled_later(child: Child) -> None:
     assert child.receive()["code"] == "cancelled"
 
 
+@pytest.mark.parametrize("name", ["asked", "asked_too"])
+def test_a_handler_may_ask_about_its_call(child: Child, name: str) -> None:
+    facts = {"idempotency_key": "key", "run_id": "run", "deadline": "2999-01-02T03:04:05.123456789Z", "traceparent": "00-a-b-01"}
+    child.send({**invocation("i", "function", f"sample.{name}", "a", attempt=2), **facts})
+    assert child.receive()["output"] == "a i 2 key run 2999-01-02 03:04:05.123456+00:00 00-a-b-01"
+    child.send(invocation("j", "function", f"sample.{name}", "a"))
+    assert child.receive()["output"] == "a j 1   None "
+
+
+@pytest.mark.parametrize("name", ["forever", "blocked"])
+def test_a_call_ends_at_its_deadline(child: Child, name: str) -> None:
+    child.send({**invocation("i", "function", f"sample.{name}", "a"), "deadline": "2020-01-01T00:00:00Z"})
+    answer = child.receive()
+    assert (answer["code"], answer["retryable"]) == ("timeout", True)
+
+
 def test_drain_answers_what_is_in_progress(child: Child) -> None:
     child.send(*(invocation(str(n), "tool", "sample.slowly", {"query": str(n)}) for n in range(20)), {"type": "drain"})
     answers = [child.receive() for _ in range(20)]

@@ -29,6 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--via", choices=("grpc", "kneo"), help="who holds the connection: this process, which needs kneo-worker[grpc], "
                         "or the kneo command (default: grpc where it is installed)")
     parser.add_argument("--ca-file", default="", metavar="FILE", help="certificates that the server's is checked against, with grpc")
+    parser.add_argument("--cert-file", default="", metavar="FILE", help="certificate that this worker shows, with grpc")
+    parser.add_argument("--key-file", default="", metavar="FILE", help="key of that certificate")
     parser.add_argument("--kneo", default=os.environ.get("KNEO_BIN", "kneo"), metavar="FILE", help="the kneo command (default: kneo)")
     return parser
 
@@ -39,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not args.module and not args.handler:
         parser.error("give --module or --handler")
+    if bool(args.cert_file) != bool(args.key_file):
+        parser.error("--cert-file and --key-file belong together")
     via = args.via or ("grpc" if _has_grpc() else "kneo")
     if args.service_url and via == "kneo":
         return _connect(args)
@@ -75,10 +79,14 @@ def _remote(args: argparse.Namespace) -> int:
     except CatalogError as exc:
         print(f"kneo-worker: {exc}", file=sys.stderr)
         return 2
-    remote = Remote(
-        handlers, args.service_url, api_key=os.environ.get("KNEO_SERV_API_KEY", ""), ca_file=args.ca_file,
-        max_concurrency=args.max_concurrency, name=args.name,
-    )
+    try:
+        remote = Remote(
+            handlers, args.service_url, api_key=os.environ.get("KNEO_SERV_API_KEY", ""), ca_file=args.ca_file, cert_file=args.cert_file,
+            key_file=args.key_file, max_concurrency=args.max_concurrency, name=args.name,
+        )
+    except OSError as exc:
+        print(f"kneo-worker: {exc.filename}: {exc.strerror}", file=sys.stderr)
+        return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: threading.Thread(target=remote.stop, daemon=True).start())
     return remote.run()

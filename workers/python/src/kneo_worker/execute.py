@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import json
 from collections.abc import Callable
@@ -31,7 +32,7 @@ async def execute(kind: str, target: Any, value: Any, executor: Executor) -> Any
     if inspect.iscoroutinefunction(call.entry):
         result = call()
     else:
-        result = await asyncio.get_running_loop().run_in_executor(executor, _contained, call)
+        result = await asyncio.get_running_loop().run_in_executor(executor, contextvars.copy_context().run, _contained, call)
     if inspect.isawaitable(result):
         result = await _awaited(result)
     return _convert(kind, result)

@@ -25,6 +25,12 @@ from kneo_worker.catalog import Handler
 from kneo_worker.stdio import Worker
 
 _METHOD = "/kneo.v1.WorkerService/Connect"
+# Messages as large as the server's. A connection that has been silent for a while is asked whether it still lives, no more often than the
+# server allows.
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20),
+    ("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000), ("grpc.http2.max_pings_without_data", 0),
+)
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0
 # The answers of the server that no later attempt will change.
 _FINAL = (
@@ -35,23 +41,28 @@ _FINAL = (
 def _messages() -> tuple[Any, Any]:
     """Return the classes of what a worker sends and of what it receives, from the descriptors of the contract."""
     files = descriptor_pb2.FileDescriptorSet.FromString(resources.files(__package__).joinpath("worker.binpb").read_bytes())
-    pool = descriptor_pool.DescriptorPool()
+    pool: Any = descriptor_pool.DescriptorPool()
+    get: Any = message_factory.GetMessageClass
     for file in files.file:
         pool.Add(file)
     find = pool.FindMessageTypeByName
-    return message_factory.GetMessageClass(find("kneo.v1.WorkerMessage")), message_factory.GetMessageClass(find("kneo.v1.ServerMessage"))
+    return get(find("kneo.v1.WorkerMessage")), get(find("kneo.v1.ServerMessage"))
 
 
 class Remote:
     """Serves handlers to one server until it is stopped."""
 
     def __init__(
-        self, handlers: Iterable[Handler], url: str, *, api_key: str = "", ca_file: str = "", max_concurrency: int = 16, name: str = "",
+        self, handlers: Iterable[Handler], url: str, *, api_key: str = "", ca_file: str = "", cert_file: str = "", key_file: str = "",
+        max_concurrency: int = 16, name: str = "",
     ) -> None:
+        """Read the certificates; a file that cannot be read is an ``OSError``."""
         self._handlers = list(handlers)
         self._url = urlsplit(url if "//" in url else f"//{url}")
         self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
-        self._ca_file = ca_file
+        self._credentials: grpc.ChannelCredentials | None = None
+        if self._url.scheme == "https":
+            self._credentials = grpc.ssl_channel_credentials(_content(ca_file), _content(key_file), _content(cert_file))
         self._max_concurrency = max_concurrency
         self._name = name
         self._sent, self._received = _messages()
@@ -68,7 +79,7 @@ class Remote:
 
     def run(self) -> int:
         """Serve until ``stop``; return 0, or 1 when the server refuses this worker."""
-        wait = _FIRST_WAIT
+        wait, told = _FIRST_WAIT, ""
         while not self._stopping.is_set():
             with self._channel() as channel:
                 session = _Session(self, channel)
@@ -80,24 +91,29 @@ class Remote:
             if error is not None and error.code() in _FINAL:
                 print(f"kneo-worker: the server refuses this worker: {error.details()}", file=sys.stderr)
                 return 1
+            reason = "" if error is None else f"{error.code().name}: {error.details()}"
             if session.registered:
-                wait = _FIRST_WAIT
+                wait, told = _FIRST_WAIT, ""
+            if reason and reason != told and not self._stopping.is_set():
+                print(f"kneo-worker: no connection to the server, trying again: {reason}", file=sys.stderr)
+                told = reason
             if self._stopping.wait(wait * random.uniform(0.5, 1.0)):
                 break
             wait = min(wait * 2, _LONGEST_WAIT)
         return 0
 
     def _channel(self) -> grpc.Channel:
-        secure = self._url.scheme == "https"
-        target = f"{self._url.hostname}:{self._url.port or (443 if secure else 80)}"
-        options = (("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20))
-        if not secure:
-            return grpc.insecure_channel(target, options)
-        roots = None
-        if self._ca_file:
-            with open(self._ca_file, "rb") as file:
-                roots = file.read()
-        return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options)
+        target = f"{self._url.hostname}:{self._url.port or (443 if self._credentials else 80)}"
+        if self._credentials is None:
+            return grpc.insecure_channel(target, _OPTIONS)
+        return grpc.secure_channel(target, self._credentials, _OPTIONS)
+
+
+def _content(path: str) -> bytes | None:
+    if not path:
+        return None
+    with open(path, "rb") as file:
+        return file.read()
 
 
 class _Session:
@@ -180,6 +196,7 @@ class _Session:
         kind = message.WhichOneof("message")
         if kind == "registered":
             self.registered = True
+            print(f"kneo-worker: connected, serving {len(self._remote._handlers)} handlers", file=sys.stderr)
             threading.Thread(target=self._heartbeats, args=(message.registered.heartbeat_seconds or 5.0,), daemon=True).start()
         elif kind == "invocation":
             call = message.invocation
@@ -187,7 +204,8 @@ class _Session:
                 self._open[call.invocation_id, call.attempt] = None
             self._line({
                 "type": "invocation", "invocation_id": call.invocation_id, "attempt": call.attempt, "kind": call.kind, "name": call.name,
-                "input": json.loads(call.input.raw or b"null"),
+                "input": json.loads(call.input.raw or b"null"), "idempotency_key": call.idempotency_key, "run_id": call.run_id,
+                "deadline": call.deadline, "traceparent": call.traceparent,
             })
         elif kind == "cancel":
             self._line({"type": "cancel", "invocation_id": message.cancel.invocation_id, "attempt": message.cancel.attempt})

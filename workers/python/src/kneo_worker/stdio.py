@@ -11,14 +11,29 @@ import functools
 import json
 import platform
 import threading
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
+from kneo_worker.call import Call, current
 from kneo_worker.catalog import Handler
 from kneo_worker.execute import HandlerError, execute
 
 _CLIENT = f"python/1.0.0 ({platform.python_version()})"
+
+
+async def _in_time(work: Coroutine[Any, Any, Any], seconds: float | None) -> Any:  # noqa: ANN401
+    """Await a call until its deadline. A thread cannot be stopped: it goes on, and its result is dropped."""
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        raise HandlerError("The call took longer than its time limit.", code="timeout", retryable=True)
+    return task.result()
 
 
 class Worker:
@@ -93,7 +108,9 @@ class Worker:
         target = self._targets.get((kind, name))
         if target is None:
             raise HandlerError(f"This worker serves no {kind} named {name}.", code="handler_unavailable")
-        return await execute(kind, target, message.get("input"), executor)
+        call = Call.of(message)
+        current.set(call)
+        return await _in_time(execute(kind, target, message.get("input"), executor), call.seconds_left())
 
     def _answer(self, key: tuple[str, int], task: asyncio.Task[Any]) -> None:
         self._tasks.pop(key, None)

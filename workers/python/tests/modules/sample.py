@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from json import dumps  # noqa: F401  (imported functions must not be served)
 
-from kneo_worker import HandlerError, handler
+from kneo_worker import HandlerError, current_call, handler
 
 release = threading.Event()
 
@@ -47,6 +47,15 @@ async def slowly(args):  # noqa: ANN001, ANN201
 
 async def forever(text):  # noqa: ANN001, ANN201
     await asyncio.Event().wait()
+
+
+def asked(text):  # noqa: ANN001, ANN201
+    call = current_call()
+    return f"{text} {call.invocation_id} {call.attempt} {call.idempotency_key} {call.run_id} {call.deadline} {call.traceparent}"
+
+
+async def asked_too(text):  # noqa: ANN001, ANN201
+    return asked(text)
 
 
 def blocked(text):  # noqa: ANN001, ANN201
