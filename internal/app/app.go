@@ -207,8 +207,9 @@ func (a *App) Serve(ctx context.Context) error {
 	return err
 }
 
-// deadOwner is how long another process may be silent before its runs are free.
-const deadOwner = 10 * time.Second
+// deadOwner is how long another process may be silent before its runs are free. It tells four times as often that it is alive, so three messages in a
+// row may be late.
+const deadOwner = 8 * time.Second
 
 // pool executes queued runs and keeps the leases of this process.
 func (a *App) pool() *worker.Pool {

@@ -22,7 +22,7 @@ const (
 	pollWindow    = 5 * time.Second
 	pollRows      = 1000
 	retryInterval = 2 * time.Second
-	beatFraction  = 3
+	beatFraction  = 4
 	notifyTimeout = 5 * time.Second
 	// notifyPause bounds how often other processes are told, since every notification costs them and the database a little.
 	notifyPause = 15 * time.Millisecond
