@@ -127,7 +127,7 @@ var rules = []rule{
 	{source: "X2", says: "participants end in any order", when: all(specHas(`"type":"concurrent"`), func(x exchange) bool {
 		return x.theirs.status == x.ours.status && (!whole(x) || sameRows(x) || resumed(x))
 	}), lines: line(`events\[\d+\]|workflow_type: |visited_(steps|nodes)\[|iterations?\b|execution_context|step_id: |completed_steps\[|last_|resume_input|checkpoints\[\d+\]\.(state|metadata|type|node_id)|timeline\[`)},
-	{source: "X2", says: "participants that share an agent do not see each other's turns", when: all(specHas(`"type":"concurrent"`), sharedAgents), lines: line(`\.messages(\[\d+\]|: )`)},
+	{source: "X2", says: "participants that share an agent do not see each other's turns", when: all(specHas(`"type":"concurrent"`), sharedAgents), lines: line(`\.(messages|sibling_deltas\.[^.\[]+)(\[\d+\]|: )`)},
 	{source: "ADR 0039", says: "the answer of a person has a row of its own, also when a nested step has the same id", when: all(resumed, repeatedIDs), lines: line(`^\.(checkpoint_count|count|checkpoints\[)`)},
 	{source: "ADR 0039", says: "rows of a resumed leg are written as it goes", when: all(resumed, func(x exchange) bool { return !whole(x) || moreRows(x) }), lines: line(`checkpoints\[\d+\]\.(state|metadata)\.|replay_context\.|timeline\[|^\.current_(node|step)_id|^\.visited_(steps|nodes)`)},
 	{source: "ADR 0039", says: "repeated turns and nested steps of a resumed leg have rows", when: all(resumed, func(x exchange) bool { return !whole(x) || moreRows(x) }, specHas(`"rounds"`, `"selector"`, `"kind":"workflow"`)), lines: line(`^\.(checkpoints\[|checkpoint_count|count: )`)},
