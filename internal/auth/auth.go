@@ -53,12 +53,6 @@ var scopes = []string{
 // KnownScope reports whether a key may carry the scope.
 func KnownScope(scope string) bool { return slices.Contains(scopes, scope) }
 
-// RoleScopes returns the scopes of a role, and whether the role exists.
-func RoleScopes(role string) ([]string, bool) {
-	s, ok := roles[role]
-	return slices.Clone(s), ok
-}
-
 // Settings are the values of the three variables, as they are in the environment.
 type Settings struct {
 	// APIKeys is KNEO_SERV_API_KEYS: `name:key:role_or_scope[,role_or_scope]` entries separated by `;`.

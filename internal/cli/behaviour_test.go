@@ -214,6 +214,11 @@ func TestFilesOfSpecs(t *testing.T) {
 	expect(t, m.kneo(t.Context(), "spec", "bundle", "sign", "new.yaml", "-o", "b.json"), 2, "'--approved-by'")
 	expect(t, m.kneo(t.Context(), "spec", "bundle", "sign", "new.yaml", "-o", "b.json", "--approved-by", "ada", "--json"), 0, `"algorithm": "HMAC-SHA256"`)
 	expect(t, m.kneo(t.Context(), "spec", "bundle", "verify", "b.json"), 0, "✓ Spec bundle verified.")
+	expect(t, m.kneo(t.Context(), "spec", "bundle", "inspect", "b.json"), 0, "approved by  ada")
+	expect(t, m.kneo(t.Context(), "spec", "bundle", "inspect", "b.json", "--json"), 0, `"key_id": "KNEO_SERV_SPEC_SIGNING_KEY"`)
+	expect(t, m.kneo(t.Context(), "spec", "bundle", "inspect", "b.json", "--spec"), 0, "version: v1")
+	expect(t, m.kneo(t.Context(), "spec", "bundle", "inspect", "b.json", "--spec", "--json"), 0, `"version":"v1"`)
+	expect(t, m.kneo(t.Context(), "spec", "bundle", "inspect", "new.yaml"), 1, "")
 	m.env["OTHER"] = "abd"
 	expect(t, m.kneo(t.Context(), "spec", "bundle", "verify", "b.json", "--key-env", "OTHER"), 1, "Bundle signature is invalid.")
 	expect(t, m.kneo(t.Context(), "spec", "bundle", "verify", "b.json", "--key-env", "NONE"), 1, "Signing key environment variable is not set: NONE")

@@ -14,20 +14,6 @@ func JSON(raw []byte) []byte {
 	return w.result()
 }
 
-// Strings returns the texts with the text rules applied; the slice is copied only when something changes.
-func Strings(texts []string) []string {
-	for i, t := range texts {
-		if r := Text(t); r != t {
-			out := append([]string(nil), texts...)
-			for j := i; j < len(out); j++ {
-				out[j] = Text(out[j])
-			}
-			return out
-		}
-	}
-	return texts
-}
-
 // writer scans src and copies to dst only from the first change on.
 type writer struct {
 	src []byte

@@ -24,21 +24,6 @@ func member(object json.RawMessage, key string) json.RawMessage {
 	}
 }
 
-// members calls f with every key and raw value of a JSON object, in order.
-func members(object json.RawMessage, f func(key string, value json.RawMessage)) {
-	dec := scanner{src: object}
-	if !dec.open('{') {
-		return
-	}
-	for {
-		name, ok := dec.key()
-		if !ok {
-			return
-		}
-		f(name, dec.value())
-	}
-}
-
 // elements calls f with every raw item of a JSON array, in order.
 func elements(array json.RawMessage, f func(value json.RawMessage)) {
 	dec := scanner{src: array}

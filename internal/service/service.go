@@ -38,9 +38,6 @@ func storeError(err error) error {
 	}
 }
 
-// StoreError is the typed form of a store's error, for transports that read the store's numbers themselves.
-func StoreError(err error) error { return storeError(err) }
-
 // locked is the answer when another request works on the same thing.
 func locked(name string) error {
 	return problem.New(problem.ResourceLocked, "Resource is already locked: %s", name).With("resource", name)

@@ -56,15 +56,6 @@ func (e *InUseError) Error() string {
 // Unwrap makes it an ErrUnavailable.
 func (e *InUseError) Unwrap() error { return ErrUnavailable }
 
-// SortsRunsBy reports whether ListRuns orders by the key itself; rows with other keys come newest first and are sorted by the caller.
-func SortsRunsBy(key string) bool {
-	switch key {
-	case "", "id", "status", "created_at", "updated_at":
-		return true
-	}
-	return false
-}
-
 // Claim is the idempotency key of a request that starts a leg; the record is inserted with the leg and completed by the write that ends it.
 type Claim struct {
 	Scope, Key, Hash string

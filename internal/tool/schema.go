@@ -35,15 +35,6 @@ func NewSchemas() (*Schemas, error) {
 	return &Schemas{compiled: c}, nil
 }
 
-// ValidSchema returns why parameters is not a usable JSON Schema, or nil.
-func ValidSchema(parameters json.RawMessage) error {
-	if isEmpty(parameters) {
-		return nil
-	}
-	_, err := compile(parameters)
-	return err
-}
-
 // Check returns a *Refusal when arguments do not match parameters; an empty schema takes anything. A schema that cannot be used refuses as well.
 func (s *Schemas) Check(name string, parameters, arguments json.RawMessage) error {
 	if isEmpty(parameters) {

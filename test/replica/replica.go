@@ -177,12 +177,6 @@ func (p *Process) Stop(t testing.TB) int {
 // Signal sends a signal.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
-// ID is the process id.
-func (p *Process) ID() int { return p.cmd.Process.Pid }
-
-// Exited is closed when the process has ended.
-func (p *Process) Exited() <-chan struct{} { return p.exited }
-
 // Log is what the process wrote so far.
 func (p *Process) Log() string { return p.log.String() }
 

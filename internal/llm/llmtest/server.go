@@ -76,13 +76,6 @@ func New(t testing.TB, turns ...Turn) *Server {
 	return s
 }
 
-// Add appends turns.
-func (s *Server) Add(turns ...Turn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.turns = append(s.turns, turns...)
-}
-
 // Requests returns what was asked so far.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()

@@ -59,15 +59,6 @@ func Register(r *handler.Registry, now func() time.Time) error {
 	return nil
 }
 
-// Names lists the tools' own names, sorted.
-func Names() []string {
-	var names []string
-	for _, b := range all(time.Now) {
-		names = append(names, b.name)
-	}
-	return names
-}
-
 // Tools are declarations as a spec would write them, by the tools' own names.
 func Tools() map[string]*plan.Tool {
 	tools := map[string]*plan.Tool{}

@@ -42,8 +42,12 @@ func TestTools(t *testing.T) {
 			t.Errorf("%s %s: %s", tt.name, tt.arguments, got)
 		}
 	}
-	for _, name := range builtin.Names() {
-		if err := tool.ValidSchema(builtin.Tools()[name].Parameters); err != nil {
+	schemas, err := tool.NewSchemas()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, declared := range builtin.Tools() {
+		if err := schemas.Check(name, declared.Parameters, json.RawMessage(`{"no such argument":1}`)); err == nil || strings.Contains(err.Error(), "cannot be used") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -203,15 +203,6 @@ func (s *Server) serveHTTP(l net.Listener) error {
 	return nil
 }
 
-// SetServing tells the gRPC health service whether this process wants traffic.
-func (s *Server) SetServing(serving bool) {
-	if serving {
-		s.health.Resume()
-		return
-	}
-	s.health.Shutdown()
-}
-
 // Shutdown stops taking new work and waits for the requests in progress, at most until the context ends: health turns, listeners close, clients
 // are told to go elsewhere. Long gRPC streams (workers) stay until Close, so that runs which need them can still finish.
 func (s *Server) Shutdown(ctx context.Context) error {
