@@ -113,7 +113,7 @@ type TaskDecision struct {
 	State     string
 	DecidedBy string
 	Decision  json.RawMessage
-	// Pending is true when the task stays pending until the leg has moved past the gate (decision X19): FinishTask or Reopen follows.
+	// At is when; the zero time is now.
 	At time.Time
 }
 

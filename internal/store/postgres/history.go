@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/google/uuid"
-
 	"github.com/kneo-go/kneo/gen/sqlc/pgdb"
 	"github.com/kneo-go/kneo/internal/run"
 	"github.com/kneo-go/kneo/internal/store"
@@ -13,29 +11,11 @@ import (
 	"github.com/kneo-go/kneo/internal/store/rows"
 )
 
-// counters are the last numbers given out in a run's histories.
-type counters struct{ checkpoint, event, journal int64 }
-
-func grown(p store.Progress) counters {
-	return counters{int64(len(p.Checkpoints)), int64(len(p.Events)), int64(len(p.Entries))}
-}
-
-func (c counters) add(o counters) counters {
-	return counters{c.checkpoint + o.checkpoint, c.event + o.event, c.journal + o.journal}
-}
-
 // appendHistory inserts the rows of p for a run; last are the counters after these rows.
-func (s *Store) appendHistory(ctx context.Context, t *tx, runID string, last counters, p store.Progress) error {
-	first := last.checkpoint - int64(len(p.Checkpoints))
+func (s *Store) appendHistory(ctx context.Context, t *tx, runID string, last rows.Counters, p store.Progress) error {
+	first := last.Checkpoint - int64(len(p.Checkpoints))
 	for i, c := range p.Checkpoints {
-		c.RunID, c.Sequence = runID, first+int64(i)+1
-		if c.ID == "" {
-			c.ID = uuid.NewString()
-		}
-		if c.CreatedAt.IsZero() {
-			c.CreatedAt = s.now()
-		}
-		row, err := rows.FromCheckpoint(c, s.opts.Limits)
+		row, err := rows.FromCheckpoint(rows.NumberedCheckpoint(c, runID, first+int64(i)+1, s.now), s.opts.Limits)
 		if err != nil {
 			return err
 		}
@@ -43,7 +23,7 @@ func (s *Store) appendHistory(ctx context.Context, t *tx, runID string, last cou
 			return fmt.Errorf("insert checkpoint: %w", err)
 		}
 	}
-	first = last.journal - int64(len(p.Entries))
+	first = last.Journal - int64(len(p.Entries))
 	for i, e := range p.Entries {
 		err := t.later.PutJournalEntry(ctx, pgdb.PutJournalEntryParams{
 			RunID: runID, Kind: string(e.Kind), Key: e.Key, Sequence: first + int64(i) + 1, Data: dbtype.JSON(e.Data),
@@ -52,7 +32,7 @@ func (s *Store) appendHistory(ctx context.Context, t *tx, runID string, last cou
 			return fmt.Errorf("insert journal entry: %w", err)
 		}
 	}
-	first = last.event - int64(len(p.Events))
+	first = last.Event - int64(len(p.Events))
 	for i, e := range p.Events {
 		if e.CreatedAt.IsZero() {
 			e.CreatedAt = s.now()
@@ -70,12 +50,7 @@ func (s *Store) appendHistory(ctx context.Context, t *tx, runID string, last cou
 
 func (s *Store) insertAudit(ctx context.Context, t *tx, events []run.AuditEvent) error {
 	for _, e := range events {
-		if e.ID == "" {
-			e.ID = uuid.NewString()
-		}
-		if e.CreatedAt.IsZero() {
-			e.CreatedAt = s.now()
-		}
+		e = rows.CompleteAudit(e, s.now)
 		err := t.later.InsertAudit(ctx, pgdb.InsertAuditParams{
 			ID: e.ID, Type: e.Type, RunID: e.RunID, ContinuationID: e.ContinuationID, Actor: e.Actor,
 			CreatedAt: e.CreatedAt, Metadata: dbtype.JSON(e.Metadata),
@@ -88,9 +63,9 @@ func (s *Store) insertAudit(ctx context.Context, t *tx, events []run.AuditEvent)
 }
 
 // updateRun writes the changeable columns of a run with its counters.
-func (s *Store) updateRun(ctx context.Context, t *tx, r run.Run, id string, last counters) error {
+func (s *Store) updateRun(ctx context.Context, t *tx, r run.Run, id string, last rows.Counters) error {
 	r.ID = id
-	r.CheckpointSeq, r.EventSeq, r.JournalSeq = last.checkpoint, last.event, last.journal
+	r.CheckpointSeq, r.EventSeq, r.JournalSeq = last.Checkpoint, last.Event, last.Journal
 	if r.UpdatedAt.IsZero() {
 		r.UpdatedAt = s.now()
 	}
@@ -101,7 +76,7 @@ func (s *Store) updateRun(ctx context.Context, t *tx, r run.Run, id string, last
 }
 
 // applyProgress writes everything of p for a run whose counters already include it.
-func (s *Store) applyProgress(ctx context.Context, t *tx, id string, last counters, p store.Progress) error {
+func (s *Store) applyProgress(ctx context.Context, t *tx, id string, last rows.Counters, p store.Progress) error {
 	if p.Run != nil {
 		if err := s.updateRun(ctx, t, *p.Run, id, last); err != nil {
 			return err

@@ -32,31 +32,31 @@ func (s *Store) CommitStep(ctx context.Context, f run.Fence, p store.Progress) e
 }
 
 func (s *Store) advance(ctx context.Context, f run.Fence, p store.Progress) error {
-	add := grown(p)
+	add := rows.Grown(p)
 	params := pgdb.AdvanceLegParams{
-		Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal, RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
+		Checkpoints: add.Checkpoint, Events: add.Event, Entries: add.Journal, RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
 	}
 	return s.writeFirst(ctx, func(ctx context.Context, q *pgdb.Queries) { _, _ = q.AdvanceLeg(ctx, params) }, func(ctx context.Context, t *tx) error {
 		row, err := t.q.AdvanceLeg(ctx, params)
 		if err != nil {
 			return leaseLost(f, err)
 		}
-		return s.applyProgress(ctx, t, f.RunID, counters{row.CheckpointSeq, row.EventSeq, row.JournalSeq}, p)
+		return s.applyProgress(ctx, t, f.RunID, rows.CountersAt(row.CheckpointSeq, row.EventSeq, row.JournalSeq), p)
 	})
 }
 
 // StartClaimed implements store.Legs.
 func (s *Store) StartClaimed(ctx context.Context, f run.Fence, p store.Progress) error {
-	add := grown(p)
+	add := rows.Grown(p)
 	params := pgdb.StartClaimedLegParams{
-		Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal, RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
+		Checkpoints: add.Checkpoint, Events: add.Event, Entries: add.Journal, RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
 	}
 	return s.writeFirst(ctx, func(ctx context.Context, q *pgdb.Queries) { _, _ = q.StartClaimedLeg(ctx, params) }, func(ctx context.Context, t *tx) error {
 		row, err := t.q.StartClaimedLeg(ctx, params)
 		if err != nil {
 			return leaseLost(f, err)
 		}
-		return s.applyProgress(ctx, t, f.RunID, counters{row.CheckpointSeq, row.EventSeq, row.JournalSeq}, p)
+		return s.applyProgress(ctx, t, f.RunID, rows.CountersAt(row.CheckpointSeq, row.EventSeq, row.JournalSeq), p)
 	})
 }
 
@@ -71,13 +71,13 @@ func (s *Store) FinishRun(ctx context.Context, f run.Fence, e store.EndLeg) erro
 }
 
 func (s *Store) endLeg(ctx context.Context, f run.Fence, e store.EndLeg) error {
-	add := grown(e.Progress)
+	add := rows.Grown(e.Progress)
 	state := rows.QueueDone
 	if e.Run != nil {
 		state = rows.ClosedState(e.Run.Status)
 	}
 	params := pgdb.CloseLegParams{
-		State: state, Now: s.at(), Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal,
+		State: state, Now: s.at(), Checkpoints: add.Checkpoint, Events: add.Event, Entries: add.Journal,
 		RunID: f.RunID, Owner: &f.Owner, Attempt: f.Attempt,
 	}
 	return s.writeFirst(ctx, func(ctx context.Context, q *pgdb.Queries) { _, _ = q.CloseLeg(ctx, params) }, func(ctx context.Context, t *tx) error {
@@ -116,7 +116,7 @@ func (s *Store) closeLeg(ctx context.Context, t *tx, f run.Fence, e store.EndLeg
 			return fmt.Errorf("close tasks: %w", err)
 		}
 	}
-	return s.applyProgress(ctx, t, f.RunID, counters{row.CheckpointSeq, row.EventSeq, row.JournalSeq}, e.Progress)
+	return s.applyProgress(ctx, t, f.RunID, rows.CountersAt(row.CheckpointSeq, row.EventSeq, row.JournalSeq), e.Progress)
 }
 
 func (s *Store) completeKeys(ctx context.Context, t *tx, runID string, e store.EndLeg, now time.Time) error {
@@ -185,10 +185,10 @@ func (s *Store) startLeg(ctx context.Context, l store.StartLeg) (out run.Claimed
 		if err != nil {
 			return err
 		}
-		r := nextRun(stored, l, s.now())
+		r := rows.NextRun(stored, l, s.now())
 		l.Run = &r
-		last := counters{q.CheckpointSeq, q.EventSeq, q.JournalSeq}
-		r.CheckpointSeq, r.EventSeq, r.JournalSeq = last.checkpoint, last.event, last.journal
+		last := rows.CountersAt(q.CheckpointSeq, q.EventSeq, q.JournalSeq)
+		r.CheckpointSeq, r.EventSeq, r.JournalSeq = last.Checkpoint, last.Event, last.Journal
 		t.wake = q.LeaseOwner == nil
 		out = q.Claimed(r)
 		return s.applyProgress(ctx, t, l.RunID, last, l.Progress)
@@ -199,39 +199,11 @@ func (s *Store) startLeg(ctx context.Context, l store.StartLeg) (out run.Claimed
 	return out, nil
 }
 
-// nextRun is the row of a run whose next leg starts: what the caller gives, on top of the columns that never change.
-func nextRun(stored run.Run, l store.StartLeg, now time.Time) run.Run {
-	if l.Run != nil {
-		return rows.Merge(stored, *l.Run)
-	}
-	next := stored
-	if l.From == run.Failed {
-		next.Status = run.Running
-		if l.Mode == run.ModeQueued {
-			next.Status = run.Queued
-		}
-		next.CompletedAt = nil
-	}
-	next.UpdatedAt = now
-	return next
-}
-
 func (s *Store) decide(ctx context.Context, t *tx, d *store.TaskDecision) error {
 	if d == nil {
 		return nil
 	}
-	at := d.At
-	if at.IsZero() {
-		at = s.now()
-	}
-	var by *string
-	if d.DecidedBy != "" {
-		by = &d.DecidedBy
-	}
-	state := d.State
-	if state == "" {
-		state = run.TaskDecided
-	}
+	state, at, by := rows.Decision(d, s.now)
 	n, err := t.q.DecideTask(ctx, pgdb.DecideTaskParams{State: state, DecidedAt: &at, DecidedBy: by, Decision: dbtype.JSON(d.Decision), ID: d.ID})
 	if err != nil {
 		return fmt.Errorf("decide task: %w", err)
@@ -262,8 +234,8 @@ func (s *Store) openLeg(ctx context.Context, t *tx, l store.StartLeg, stored run
 		return rows.Queue{}, fmt.Errorf("open leg: %w", err)
 	}
 	q := rows.Queue(row)
-	if add := grown(l.Progress); add != (counters{}) {
-		q.CheckpointSeq, q.EventSeq, q.JournalSeq = q.CheckpointSeq+add.checkpoint, q.EventSeq+add.event, q.JournalSeq+add.journal
+	if add := rows.Grown(l.Progress); add != (rows.Counters{}) {
+		q.CheckpointSeq, q.EventSeq, q.JournalSeq = q.CheckpointSeq+add.Checkpoint, q.EventSeq+add.Event, q.JournalSeq+add.Journal
 		err := t.later.BumpCounters(ctx, pgdb.BumpCountersParams{
 			CheckpointSeq: q.CheckpointSeq, EventSeq: q.EventSeq, JournalSeq: q.JournalSeq, RunID: q.RunID,
 		})

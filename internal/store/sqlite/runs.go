@@ -46,9 +46,9 @@ func (s *Store) createRun(ctx context.Context, t *tx, c store.CreateRun) (run.Cl
 	}
 	now := s.now()
 	p := store.Progress{Checkpoints: c.Checkpoints, Events: c.Events, Audit: c.Audit}
-	last := grown(p)
+	last := rows.Grown(p)
 	r := c.Run
-	r.CheckpointSeq, r.EventSeq, r.JournalSeq = last.checkpoint, last.event, last.journal
+	r.CheckpointSeq, r.EventSeq, r.JournalSeq = last.Checkpoint, last.Event, last.Journal
 	if r.CreatedAt.IsZero() {
 		r.CreatedAt = now
 	}
@@ -254,18 +254,12 @@ func (s *Store) settle(ctx context.Context, id string, status run.Status, given 
 			return nil
 		}
 		now := s.now()
-		next := out
-		if p.Run != nil {
-			next = *p.Run
-		} else {
-			next.Status, next.UpdatedAt, next.CompletedAt = status, now, &now
-		}
-		out = rows.Settle(out, next)
+		out = rows.Settled(out, status, p, now)
 		last, err := s.closeRun(ctx, t, out, p)
 		if err != nil {
 			return err
 		}
-		out.CheckpointSeq, out.EventSeq, out.JournalSeq = last.checkpoint, last.event, last.journal
+		out.CheckpointSeq, out.EventSeq, out.JournalSeq = last.Checkpoint, last.Event, last.Journal
 		if err := t.q.CancelTasks(ctx, litedb.CancelTasksParams{DecidedAt: &now, RunID: id}); err != nil {
 			return fmt.Errorf("close tasks: %w", err)
 		}
@@ -282,20 +276,20 @@ func (s *Store) settle(ctx context.Context, id string, status run.Status, given 
 }
 
 // closeRun closes the queue row whoever holds it and counts the rows of p.
-func (s *Store) closeRun(ctx context.Context, t *tx, r run.Run, p store.Progress) (counters, error) {
-	add := grown(p)
+func (s *Store) closeRun(ctx context.Context, t *tx, r run.Run, p store.Progress) (rows.Counters, error) {
+	add := rows.Grown(p)
 	row, err := t.q.CloseRun(ctx, litedb.CloseRunParams{
-		State: rows.ClosedState(r.Status), UpdatedAt: s.now(), Checkpoints: add.checkpoint, Events: add.event, Entries: add.journal, RunID: r.ID,
+		State: rows.ClosedState(r.Status), UpdatedAt: s.now(), Checkpoints: add.Checkpoint, Events: add.Event, Entries: add.Journal, RunID: r.ID,
 	})
 	err = failure(err)
 	if errors.Is(err, store.ErrNotFound) {
 		// Retention removed the queue row; the run keeps a copy of the counters.
-		return counters{r.CheckpointSeq, r.EventSeq, r.JournalSeq}.add(add), nil
+		return rows.CountersAt(r.CheckpointSeq, r.EventSeq, r.JournalSeq).Add(add), nil
 	}
 	if err != nil {
-		return counters{}, fmt.Errorf("close queue row: %w", err)
+		return rows.Counters{}, fmt.Errorf("close queue row: %w", err)
 	}
-	return counters{row.CheckpointSeq, row.EventSeq, row.JournalSeq}, nil
+	return rows.CountersAt(row.CheckpointSeq, row.EventSeq, row.JournalSeq), nil
 }
 
 // OverdueRuns implements store.Runs.
