@@ -34,6 +34,31 @@ func TestNamedTestsExist(t *testing.T) {
 	}
 }
 
+// TestSymptomsHaveTests: every row of a table with a column for tests names one.
+func TestSymptomsHaveTests(t *testing.T) {
+	rows := 0
+	walk(t, "../../docs", ".md", func(path, text string) {
+		within := false
+		for line := range strings.Lines(text) {
+			line = strings.TrimSpace(line)
+			switch {
+			case !strings.HasPrefix(line, "|"):
+				within = false
+			case strings.HasSuffix(line, "| Test |"):
+				within = true
+			case within && !strings.HasPrefix(line, "| ---"):
+				rows++
+				if !strings.Contains(line, "`Test") {
+					t.Errorf("%s: no test for %s", path, line)
+				}
+			}
+		}
+	})
+	if rows == 0 {
+		t.Error("no table has a column for tests")
+	}
+}
+
 func walk(t *testing.T, root, suffix string, visit func(path, text string)) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// listLike finds a text or a map where a list belongs; the reference walks over its characters or keys.
-var listLike = line(`"(steps|participants|input|output)":["{]`)
+// listLike finds something else where a list belongs; the reference walks over the characters of a text or the keys of a map, and takes false for
+// nothing.
+var listLike = line(`"(steps|participants|input|output)":[^\[n]`)
 
 // notJSON finds numbers that JSON has not.
 var notJSON = line(`\b(NaN|Infinity)\b`)
@@ -18,7 +19,7 @@ var unshowable = line(`codec can't (de|en)code|Out of range float values`)
 var badVersion = line(`"version":[\[{]`)
 
 // badConfig is a configuration of a guardrail that is none.
-var badConfig = line(`"config":[^{]`)
+var badConfig = line(`"config":[^{]|"(patterns|keywords)":(\[[^"\]]|[^\[])`)
 
 var stepID = regexp.MustCompile(`"id":"([^"]*)"`)
 
@@ -89,7 +90,7 @@ var rules = []rule{
 		key, ok := x.Header["Idempotency-Key"]
 		return ok && strings.TrimSpace(key) == "" && x.ours.status == 400
 	}},
-	{source: "ADR 0039", says: "a text or a map is no list of steps", when: func(x exchange) bool {
+	{source: "ADR 0039", says: "what is no list is no list of steps", when: func(x exchange) bool {
 		return listLike.MatchString(x.spec) && (strings.Contains(string(x.ours.raw), "E_SCHEMA") && !strings.Contains(string(x.theirs.raw), "E_SCHEMA") || strings.Contains(string(x.theirs.raw), "E_GUARDRAIL_FIELDS"))
 	}},
 	{source: "ADR 0039", says: "a body that is no JSON is refused for that, whatever its bytes are", when: func(x exchange) bool {
