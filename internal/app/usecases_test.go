@@ -308,3 +308,16 @@ func TestRefusedNode(t *testing.T) {
 		t.Fatalf("recovery: %v", recovery)
 	}
 }
+
+// TestRecoveryAtTheCap: a run that ended at its cap has no row for its end, and recovery tells of it all the same.
+func TestRecoveryAtTheCap(t *testing.T) {
+	p := start(t, nil)
+	s := guardedLine()
+	node := func(id string) object { return object{"id": id, "kind": "agent", "ref": "a"} }
+	s["workflow"] = object{"type": "graph", "start": "one", "max_steps": 1, "nodes": object{"one": node("one"), "two": node("two")}, "edges": []object{{"from": "one", "to": "two"}}}
+	run := p.ok(200, "POST", "/v1/runs", object{"input": "x", "spec": s})
+	recovery := p.ok(200, "GET", "/v1/runs/"+run["run_id"].(string)+"/recovery", nil)
+	if failure, ok := recovery["error"].(object); !ok || recovery["status"] != "failed" || failure["type"] != "max_iterations" || recovery["current_node_id"] != "one" {
+		t.Fatalf("recovery: %v", recovery)
+	}
+}

@@ -188,7 +188,7 @@ type Recovery struct {
 	Error            json.RawMessage
 }
 
-// RecoveryOf reads the newest checkpoint's state, or the run when there is none or it was size-limited.
+// RecoveryOf reads the newest checkpoint's state, or the run when there is none, it was size-limited, or the run has ended since.
 func RecoveryOf(r *run.Run, list []run.Checkpoint) Recovery {
 	out := Recovery{
 		Status: string(r.Status), WorkflowName: r.WorkflowName, WorkflowKind: r.WorkflowKind, CurrentStepIndex: r.CurrentStepIndex,
@@ -199,7 +199,7 @@ func RecoveryOf(r *run.Run, list []run.Checkpoint) Recovery {
 		return out
 	}
 	v := viewOf(&list[len(list)-1])
-	if v.Limited || v.Status == nil {
+	if v.Limited || v.Status == nil || r.Status.Terminal() && !run.Status(*v.Status).Terminal() { // an end at a cap has no row of its own
 		return out
 	}
 	out.Status, out.WorkflowName, out.WorkflowKind = *v.Status, v.WorkflowName, v.WorkflowKind

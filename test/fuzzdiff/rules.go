@@ -121,6 +121,10 @@ var rules = []rule{
 
 	{source: "W14", says: "recovery says beforehand whether a run can continue", lines: line(`\bcan_continue: (true|false), ours (true|false)$`)},
 
+	{source: "ADR 0039", says: "recovery of an ended run says how it ended", when: all(below("/recovery"), both(200), func(x exchange) bool {
+		return runStatus(x.theirs) == "running" && runStatus(x.ours) == "failed"
+	}), lines: line(`^\.(status|error)\b`)},
+
 	// Checkpoints and traces.
 	{source: "ADR 0039", says: "a diff shows neither durations nor the repeated trace", when: all(below("/checkpoints/diff"), both(200)), lines: line(`^\.(added|removed|changed|change_count|truncated)`)},
 	{source: "ADR 0039", says: "the context of a run follows its steps", lines: line(`execution_context|step_iteration_counts`)},
