@@ -46,6 +46,8 @@ CREATE INDEX runs_created ON runs (created_at);
 CREATE INDEX runs_status ON runs (status, updated_at DESC);
 CREATE INDEX runs_workflow ON runs (workflow_name, updated_at) WHERE workflow_name IS NOT NULL;
 CREATE INDEX runs_session ON runs (session_id, updated_at) WHERE session_id IS NOT NULL;
+CREATE INDEX runs_kind ON runs (workflow_kind, updated_at) WHERE workflow_kind IS NOT NULL;
+CREATE INDEX runs_error ON runs (updated_at) WHERE error_type IS NOT NULL;
 CREATE INDEX runs_snapshot ON runs (snapshot_digest);
 CREATE INDEX runs_deadline ON runs (deadline_at) WHERE deadline_at IS NOT NULL AND status IN ('queued', 'running', 'blocked');
 
