@@ -88,7 +88,7 @@ const claimDue = `-- name: ClaimDue :many
 UPDATE run_queue SET
     state = 'claimed', attempt = attempt + 1, lease_owner = $1,
     lease_until = coalesce($2::timestamptz, clock_timestamp()) + $3::bigint * interval '1 microsecond'
-WHERE run_id IN (
+WHERE run_id = ANY(ARRAY(
     SELECT q.run_id FROM run_queue q
     WHERE q.is_open AND q.available_at <= coalesce($2::timestamptz, clock_timestamp())
       AND (q.lease_until IS NULL OR q.lease_until < coalesce($2::timestamptz, clock_timestamp())
@@ -97,7 +97,7 @@ WHERE run_id IN (
               AND o.beat_at < coalesce($2::timestamptz, clock_timestamp()) - $4::bigint * interval '1 microsecond'))
     ORDER BY q.available_at, q.run_id LIMIT $5::bigint
     FOR UPDATE SKIP LOCKED
-)
+))
 RETURNING run_id, is_open, state, mode, reply, resumed_from, attempt, released, lease_owner, lease_until, checkpoint_seq, event_seq, journal_seq, available_at, updated_at
 `
 
@@ -109,6 +109,7 @@ type ClaimDueParams struct {
 	MaxRows     int64
 }
 
+// An array is looked up by the primary key whatever the planner believes of the table's size; a subquery may become a scan of it right after it grew.
 func (q *Queries) ClaimDue(ctx context.Context, arg ClaimDueParams) ([]RunQueue, error) {
 	rows, err := q.db.Query(ctx, claimDue,
 		arg.Owner,
@@ -312,12 +313,12 @@ func (q *Queries) DeleteLease(ctx context.Context, arg DeleteLeaseParams) error 
 const extendLeases = `-- name: ExtendLeases :many
 UPDATE run_queue SET
     lease_until = coalesce($1::timestamptz, clock_timestamp()) + $2::bigint * interval '1 microsecond'
-WHERE run_id IN (
+WHERE run_id = ANY(ARRAY(
     SELECT q.run_id FROM run_queue q
     WHERE q.is_open AND q.lease_owner = ANY($3::text[])
       AND (q.run_id, q.attempt) IN (SELECT unnest($4::text[]), unnest($5::bigint[]))
     ORDER BY q.run_id FOR UPDATE SKIP LOCKED
-)
+))
 RETURNING run_id
 `
 
@@ -357,12 +358,12 @@ func (q *Queries) ExtendLeases(ctx context.Context, arg ExtendLeasesParams) ([]s
 
 const freeDeadOwners = `-- name: FreeDeadOwners :execrows
 UPDATE run_queue SET state = 'queued', lease_owner = NULL, lease_until = NULL
-WHERE run_id IN (
+WHERE run_id = ANY(ARRAY(
     SELECT q.run_id FROM run_queue q WHERE q.is_open AND q.lease_owner IN (
         SELECT o.owner FROM owners o WHERE o.owner <> $1
           AND o.beat_at < coalesce($2::timestamptz, clock_timestamp()) - $3::bigint * interval '1 microsecond')
     ORDER BY q.run_id FOR UPDATE SKIP LOCKED
-)
+))
 `
 
 type FreeDeadOwnersParams struct {

@@ -75,11 +75,12 @@ UPDATE run_queue SET
     available_at = coalesce(sqlc.narg('now')::timestamptz, clock_timestamp()), updated_at = coalesce(sqlc.narg('now')::timestamptz, clock_timestamp())
 WHERE run_id = sqlc.arg('run_id') AND is_open AND lease_owner = sqlc.arg('owner') AND attempt = sqlc.arg('attempt');
 
+-- An array is looked up by the primary key whatever the planner believes of the table's size; a subquery may become a scan of it right after it grew.
 -- name: ClaimDue :many
 UPDATE run_queue SET
     state = 'claimed', attempt = attempt + 1, lease_owner = sqlc.arg('owner'),
     lease_until = coalesce(sqlc.narg('now')::timestamptz, clock_timestamp()) + sqlc.arg('lease_micros')::bigint * interval '1 microsecond'
-WHERE run_id IN (
+WHERE run_id = ANY(ARRAY(
     SELECT q.run_id FROM run_queue q
     WHERE q.is_open AND q.available_at <= coalesce(sqlc.narg('now')::timestamptz, clock_timestamp())
       AND (q.lease_until IS NULL OR q.lease_until < coalesce(sqlc.narg('now')::timestamptz, clock_timestamp())
@@ -88,18 +89,18 @@ WHERE run_id IN (
               AND o.beat_at < coalesce(sqlc.narg('now')::timestamptz, clock_timestamp()) - sqlc.arg('ttl_micros')::bigint * interval '1 microsecond'))
     ORDER BY q.available_at, q.run_id LIMIT sqlc.arg('max_rows')::bigint
     FOR UPDATE SKIP LOCKED
-)
+))
 RETURNING *;
 
 -- name: ExtendLeases :many
 UPDATE run_queue SET
     lease_until = coalesce(sqlc.narg('now')::timestamptz, clock_timestamp()) + sqlc.arg('lease_micros')::bigint * interval '1 microsecond'
-WHERE run_id IN (
+WHERE run_id = ANY(ARRAY(
     SELECT q.run_id FROM run_queue q
     WHERE q.is_open AND q.lease_owner = ANY(sqlc.arg('owners')::text[])
       AND (q.run_id, q.attempt) IN (SELECT unnest(sqlc.arg('ids')::text[]), unnest(sqlc.arg('attempts')::bigint[]))
     ORDER BY q.run_id FOR UPDATE SKIP LOCKED
-)
+))
 RETURNING run_id;
 
 -- name: HeldLegs :many
@@ -109,12 +110,12 @@ FROM run_queue q JOIN runs r ON r.id = q.run_id WHERE q.run_id = ANY(sqlc.arg('i
 
 -- name: FreeDeadOwners :execrows
 UPDATE run_queue SET state = 'queued', lease_owner = NULL, lease_until = NULL
-WHERE run_id IN (
+WHERE run_id = ANY(ARRAY(
     SELECT q.run_id FROM run_queue q WHERE q.is_open AND q.lease_owner IN (
         SELECT o.owner FROM owners o WHERE o.owner <> sqlc.arg('owner')
           AND o.beat_at < coalesce(sqlc.narg('now')::timestamptz, clock_timestamp()) - sqlc.arg('ttl_micros')::bigint * interval '1 microsecond')
     ORDER BY q.run_id FOR UPDATE SKIP LOCKED
-);
+));
 
 -- name: DeleteDeadLeases :exec
 DELETE FROM leases WHERE owner IN (
