@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -331,25 +332,26 @@ func TestShutdownWaitsForRequestsAndEndsEventStreams(t *testing.T) {
 
 func TestShutdownGivesUp(t *testing.T) {
 	r := start(t, nil)
-	go func() {
-		conn := dial(t, r.server.Addr().String(), insecure.NewCredentials())
-		ctx := context.Background()
-		_, _ = healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
-	}()
+	conn := dial(t, r.server.Addr().String(), insecure.NewCredentials())
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		_, _ = healthpb.NewHealthClient(conn).Check(context.Background(), &healthpb.HealthCheckRequest{})
+	})
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
+	asking.Go(func() {
 		req, _ := http.NewRequestWithContext(t.Context(), "GET", r.url("/v1/runs/slow"), nil)
 		req.Header.Set("X-Kneo-Api-Key", "view")
 		if resp, err := client(t).Do(req); err == nil {
 			_ = resp.Body.Close()
 		}
-	}()
+	})
 	<-r.runs.entered
 	cancel()
 	if err := r.server.Shutdown(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	close(r.runs.release)
+	asking.Wait()
 }
 
 func TestTLS(t *testing.T) {
