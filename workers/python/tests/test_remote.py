@@ -3,11 +3,13 @@
 import json
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ pytest.importorskip("google.protobuf", reason="kneo-worker[grpc] is not installe
 
 import sample  # noqa: E402
 
+from kneo_worker import remote as remote_module  # noqa: E402
 from kneo_worker.catalog import discover  # noqa: E402
 from kneo_worker.remote import Remote  # noqa: E402
 
@@ -55,12 +58,15 @@ class Stream:
         self.to_worker.put(message)
         return register
 
-    def invoke(self, name: str, value: Any, invocation: str = "i", attempt: int = 1, kind: str = "function") -> None:  # noqa: ANN401
+    def invoke(  # noqa: ANN401
+        self, name: str, value: Any, invocation: str = "i", attempt: int = 1, kind: str = "function",
+        deadline: str = "2999-01-01T00:00:00Z",
+    ) -> None:
         message = self._message()
         call = message.invocation
         call.invocation_id, call.attempt, call.kind, call.name = invocation, attempt, kind, f"sample.{name}"
         call.input.raw = json.dumps(value).encode()
-        call.idempotency_key, call.run_id, call.deadline = "key", "run", "2999-01-01T00:00:00Z"
+        call.idempotency_key, call.run_id, call.deadline = "key", "run", deadline
         self.to_worker.put(message)
 
     def cancel(self, invocation: str) -> None:
@@ -78,9 +84,11 @@ class Server:
     def __init__(self) -> None:
         self.remote = Remote([], "http://127.0.0.1:1")
         self.streams: queue.SimpleQueue[Stream] = queue.SimpleQueue()
+        self._all: list[Stream] = []
         self.keys: list[str] = []
         self.refuse = False
-        self.server = grpc.server(ThreadPoolExecutor(8))
+        # The pings of the tests are more frequent than what this library puts up with.
+        self.server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.http2.max_ping_strikes", 0)])
         handler = grpc.stream_stream_rpc_method_handler(
             self._connect, request_deserializer=self.remote._sent.FromString, response_serializer=self.remote._received.SerializeToString,
         )
@@ -93,6 +101,7 @@ class Server:
         if self.refuse:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "unknown key")
         stream = Stream(requests, self.remote._received)
+        self._all.append(stream)
         self.streams.put(stream)
         while (message := stream.to_worker.get()) is not None:
             yield message
@@ -100,12 +109,18 @@ class Server:
     def stream(self) -> Stream:
         return self.streams.get(timeout=LIMIT)
 
+    def close(self) -> None:
+        # The threads of streams that a failed test leaves would keep the process.
+        for stream in self._all:
+            stream.end()
+        self.server.stop(None).wait(LIMIT)
+
 
 class Running:
     """A worker that serves the sample module to a server."""
 
-    def __init__(self, server: Server) -> None:
-        self.remote = Remote(discover(["sample"]), f"http://127.0.0.1:{server.port}", api_key="k", name="me")
+    def __init__(self, server: Server, port: int = 0) -> None:
+        self.remote = Remote(discover(["sample"]), f"http://127.0.0.1:{port or server.port}", api_key="k", name="me")
         self.code: int | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -119,11 +134,54 @@ class Running:
         return self.code
 
 
+class Line:
+    """Passes connections on to a server. A dead one stays open and passes nothing any more, as when a cable is pulled."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self.dead = threading.Event()
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            self.dead = dead = threading.Event()
+            try:
+                far = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:
+                near.close()
+                continue
+            self._sockets += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._pass, args=(source, sink, dead), daemon=True).start()
+
+    @staticmethod
+    def _pass(source: socket.socket, sink: socket.socket, dead: threading.Event) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                if not dead.is_set():
+                    sink.sendall(data)
+            if not dead.is_set():
+                sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        for each in (self._listener, *self._sockets):
+            each.close()
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     s = Server()
     yield s
-    s.server.stop(None).wait(LIMIT)
+    s.close()
 
 
 def test_registers_answers_and_drains(server: Server) -> None:
@@ -202,22 +260,80 @@ def test_a_handler_may_ask_about_its_call(server: Server) -> None:
     assert worker.ended() == 0
 
 
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(seconds=0.2)])
+def test_a_call_ends_at_its_deadline(server: Server, ahead: timedelta) -> None:
+    worker = Running(server)
+    stream = server.stream()
+    stream.registered()
+    stream.invoke("forever", "a", deadline=(datetime.now(timezone.utc) + ahead).isoformat().replace("+00:00", "Z"))
+    error = stream.next().error
+    assert (error.invocation_id, error.attempt, error.code, error.retryable) == ("i", 1, "timeout", True)
+    worker.remote.stop()
+    stream.end()
+    assert worker.ended() == 0
+
+
+def test_a_dead_connection_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = dict(remote_module._OPTIONS)
+    assert 10_000 <= options["grpc.keepalive_time_ms"] <= 60_000  # The server ends connections that ask more often than every 10 seconds.
+    sooner = {name: 100 if name in ("grpc.keepalive_time_ms", "grpc.http2.ping_timeout_ms") else value for name, value in options.items()}
+    monkeypatch.setattr(remote_module, "_OPTIONS", tuple(sooner.items()))
+    line = Line(server.port)
+    worker = Running(server, line.port)
+    server.stream().registered()
+    line.dead.set()
+    again = server.stream()
+    again.registered()
+    again.invoke("shout", "a")
+    assert json.loads(again.next().result.output.raw) == "A"
+    worker.remote.stop()
+    again.end()
+    assert worker.ended() == 0
+    line.close()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--ca-file", "/nowhere/ca.pem"], "/nowhere/ca.pem: No such file or directory"),
-        (["--cert-file", "c.pem"], "--cert-file and --key-file belong together"),
+        (["--ca-file", "."], ".: Is a directory"),
+        (["--ca-file", "text.pem"], "text.pem: holds no certificates in PEM format"),
+        (["--ca-file", "broken.pem"], "broken.pem: holds no certificates in PEM format"),
+        (["--ca-file", "empty.pem"], "empty.pem: holds no certificates in PEM format"),
+        (["--cert-file", "text.pem", "--key-file", "/nowhere/key.pem"], "/nowhere/key.pem: No such file or directory"),
+        (["--cert-file", "broken.pem", "--key-file", "text.pem"], "broken.pem, text.pem: no certificate with its unencrypted key"),
     ],
 )
-def test_bad_certificate_files(options: list[str], message: str) -> None:
-    path = os.pathsep.join([str(HERE.parent / "src"), str(HERE / "modules")])
-    done = subprocess.run(
-        [sys.executable, "-m", "kneo_worker", "--module", "sample", "--service-url", "https://127.0.0.1:1", "--via", "grpc", *options],
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=30,
-    )
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_bad_certificate_files(tmp_path: Path, options: list[str], message: str) -> None:
+    (tmp_path / "text.pem").write_text("text")
+    (tmp_path / "empty.pem").write_text("")
+    (tmp_path / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    done = command(["--service-url", "https://127.0.0.1:1", "--via", "grpc", *options], tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"kneo-worker: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--service-url", "https://h", "--via", "grpc", "--cert-file", "c.pem"], "--cert-file and --key-file belong together"),
+        (["--service-url", "https://h", "--via", "kneo", "--ca-file", "c.pem"], "need --via grpc"),
+        (["--service-url", "http://h", "--via", "grpc", "--ca-file", "c.pem"], "begins with https://"),
+        (["--ca-file", "c.pem"], "begins with https://"),
+    ],
+)
+def test_certificates_are_never_left_out(tmp_path: Path, options: list[str], message: str) -> None:
+    done = command(options, tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def command(options: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    path = os.pathsep.join([str(HERE.parent / "src"), str(HERE / "modules")])
+    return subprocess.run(
+        [sys.executable, "-m", "kneo_worker", "--module", "sample", *options], env={**os.environ, "PYTHONPATH": path}, cwd=folder,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=15, check=False,
+    )
 
 
 def test_a_refused_key_is_final(server: Server) -> None:

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +144,19 @@ def test_a_handler_may_ask_about_its_call(child: Child, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["forever", "blocked"])
 def test_a_call_ends_at_its_deadline(child: Child, name: str) -> None:
-    child.send({**invocation("i", "function", f"sample.{name}", "a"), "deadline": "2020-01-01T00:00:00Z"})
+    deadline = datetime.now(timezone.utc) + timedelta(seconds=0.2)
+    child.send({**invocation("i", "function", f"sample.{name}", "a"), "deadline": deadline.isoformat()})
     answer = child.receive()
     assert (answer["code"], answer["retryable"]) == ("timeout", True)
+    assert datetime.now(timezone.utc) >= deadline
+
+
+@pytest.mark.parametrize("name", ["noted", "noted_too"])
+def test_a_call_past_its_deadline_does_not_begin(child: Child, name: str) -> None:
+    child.send({**invocation("i", "function", f"sample.{name}", "late"), "deadline": "2020-01-01T00:00:00Z"})
+    answer = child.receive()
+    assert (answer["code"], answer["retryable"]) == ("timeout", True)
+    assert child.call("function", f"sample.{name}", "a")["output"] == "['a']"
 
 
 def test_drain_answers_what_is_in_progress(child: Child) -> None:

@@ -44,6 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if bool(args.cert_file) != bool(args.key_file):
         parser.error("--cert-file and --key-file belong together")
     via = args.via or ("grpc" if _has_grpc() else "kneo")
+    if args.ca_file or args.cert_file:
+        # Whoever names certificates must not end up without them.
+        if not (args.service_url or "").lower().startswith("https://"):
+            parser.error("--ca-file and --cert-file go with a --service-url that begins with https://")
+        if via != "grpc":
+            parser.error("--ca-file and --cert-file need --via grpc, which kneo-worker[grpc] brings along")
     if args.service_url and via == "kneo":
         return _connect(args)
     sys.path[:0] = [*args.path, os.getcwd()]
@@ -70,7 +76,7 @@ def _has_grpc() -> bool:
 def _remote(args: argparse.Namespace) -> int:
     """Hold the connection in this process; a signal drains it."""
     try:
-        from kneo_worker.remote import Remote
+        from kneo_worker.remote import CertificateError, Remote
     except ImportError as exc:
         print(f"kneo-worker: {exc}; install kneo-worker[grpc]", file=sys.stderr)
         return 2
@@ -84,8 +90,8 @@ def _remote(args: argparse.Namespace) -> int:
             handlers, args.service_url, api_key=os.environ.get("KNEO_SERV_API_KEY", ""), ca_file=args.ca_file, cert_file=args.cert_file,
             key_file=args.key_file, max_concurrency=args.max_concurrency, name=args.name,
         )
-    except OSError as exc:
-        print(f"kneo-worker: {exc.filename}: {exc.strerror}", file=sys.stderr)
+    except CertificateError as exc:
+        print(f"kneo-worker: {exc}", file=sys.stderr)
         return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: threading.Thread(target=remote.stop, daemon=True).start())

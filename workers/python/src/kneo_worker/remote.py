@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import random
+import ssl
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -26,10 +27,11 @@ from kneo_worker.stdio import Worker
 
 _METHOD = "/kneo.v1.WorkerService/Connect"
 # Messages as large as the server's. A connection that has been silent for a while is asked whether it still lives, no more often than the
-# server allows.
+# server allows. How long the answer may take has two names: grpcio follows the second one, releases before that the first.
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20),
-    ("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000), ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000), ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 10.0
 # The answers of the server that no later attempt will change.
@@ -49,6 +51,10 @@ def _messages() -> tuple[Any, Any]:
     return get(find("kneo.v1.WorkerMessage")), get(find("kneo.v1.ServerMessage"))
 
 
+class CertificateError(Exception):
+    """A file of certificates or keys cannot be used."""
+
+
 class Remote:
     """Serves handlers to one server until it is stopped."""
 
@@ -56,13 +62,13 @@ class Remote:
         self, handlers: Iterable[Handler], url: str, *, api_key: str = "", ca_file: str = "", cert_file: str = "", key_file: str = "",
         max_concurrency: int = 16, name: str = "",
     ) -> None:
-        """Read the certificates; a file that cannot be read is an ``OSError``."""
+        """Read the certificates; a file that cannot be used is a ``CertificateError``."""
         self._handlers = list(handlers)
         self._url = urlsplit(url if "//" in url else f"//{url}")
         self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
         self._credentials: grpc.ChannelCredentials | None = None
         if self._url.scheme == "https":
-            self._credentials = grpc.ssl_channel_credentials(_content(ca_file), _content(key_file), _content(cert_file))
+            self._credentials = _credentials(ca_file, cert_file, key_file)
         self._max_concurrency = max_concurrency
         self._name = name
         self._sent, self._received = _messages()
@@ -109,11 +115,29 @@ class Remote:
         return grpc.secure_channel(target, self._credentials, _OPTIONS)
 
 
-def _content(path: str) -> bytes | None:
-    if not path:
-        return None
-    with open(path, "rb") as file:
-        return file.read()
+def _credentials(ca_file: str, cert_file: str, key_file: str) -> grpc.ChannelCredentials:
+    """Read certificates. gRPC itself would take anything and then fail at every attempt to connect."""
+    content: dict[str, bytes | None] = {"": None}
+    for path in (ca_file, cert_file, key_file):
+        if path:
+            try:
+                with open(path, "rb") as file:
+                    content[path] = file.read()
+            except OSError as exc:
+                raise CertificateError(f"{path}: {exc.strerror}") from exc
+    check = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca_file:
+        try:
+            check.load_verify_locations(ca_file)
+        except OSError as exc:
+            raise CertificateError(f"{ca_file}: holds no certificates in PEM format") from exc
+    if cert_file:
+        try:
+            # A password would be asked for on the terminal.
+            check.load_cert_chain(cert_file, key_file, password=lambda: "")
+        except (OSError, ValueError) as exc:
+            raise CertificateError(f"{cert_file}, {key_file}: no certificate with its unencrypted key") from exc
+    return grpc.ssl_channel_credentials(content[ca_file], content[key_file], content[cert_file])
 
 
 class _Session:

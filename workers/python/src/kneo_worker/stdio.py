@@ -32,8 +32,12 @@ async def _in_time(work: Coroutine[Any, Any, Any], seconds: float | None) -> Any
         raise
     if not done:
         task.cancel()
-        raise HandlerError("The call took longer than its time limit.", code="timeout", retryable=True)
+        raise _late()
     return task.result()
+
+
+def _late() -> HandlerError:
+    return HandlerError("The call took longer than its time limit.", code="timeout", retryable=True)
 
 
 class Worker:
@@ -110,7 +114,11 @@ class Worker:
             raise HandlerError(f"This worker serves no {kind} named {name}.", code="handler_unavailable")
         call = Call.of(message)
         current.set(call)
-        return await _in_time(execute(kind, target, message.get("input"), executor), call.seconds_left())
+        left = call.seconds_left()
+        if left == 0:
+            # Nobody takes the answer any more, so the handler does not even begin.
+            raise _late()
+        return await _in_time(execute(kind, target, message.get("input"), executor), left)
 
     def _answer(self, key: tuple[str, int], task: asyncio.Task[Any]) -> None:
         self._tasks.pop(key, None)

@@ -10,6 +10,7 @@ from json import dumps  # noqa: F401  (imported functions must not be served)
 from kneo_worker import HandlerError, current_call, handler
 
 release = threading.Event()
+notices: list = []
 
 
 def shout(text):  # noqa: ANN001, ANN201
@@ -56,6 +57,15 @@ def asked(text):  # noqa: ANN001, ANN201
 
 async def asked_too(text):  # noqa: ANN001, ANN201
     return asked(text)
+
+
+def noted(text):  # noqa: ANN001, ANN201
+    notices.append(text)
+    return str(notices)
+
+
+async def noted_too(text):  # noqa: ANN001, ANN201
+    return noted(text)
 
 
 def blocked(text):  # noqa: ANN001, ANN201
