@@ -21,6 +21,12 @@ import (
 
 const corpus = "../../internal/spec/testdata/corpus"
 
+// modules are what the workers serve.
+var modules = []string{"kneo_demo.functions", "kneo_calls"}
+
+// doors are the ways in which the Python worker is connected.
+var doors = map[string]func(*testing.T, *live.Service){"lines": servePython, "grpc": serveRemotely}
+
 // recordedRun is one recorded run: a request, its answer, and the answers to every human task.
 type recordedRun struct {
 	File        string      `json:"file"`
@@ -82,7 +88,7 @@ func servePython(t *testing.T, s *live.Service) {
 	conn, env := s.Dial(), environment(t)
 	go func() {
 		ended <- childworker.Run(ctx, conn, childworker.Options{
-			Command: childworker.Python(python, []string{"kneo_demo.functions"}, nil, nil, 4, "demo"), Env: env, Stderr: os.Stderr,
+			Command: childworker.Python(python, modules, nil, nil, 4, "demo"), Env: env, Stderr: os.Stderr,
 		})
 	}()
 	t.Cleanup(func() {
@@ -101,7 +107,11 @@ func serveRemotely(t *testing.T, s *live.Service) {
 	if python == "" {
 		t.Skip("needs KNEO_TEST_PYTHON, a Python with grpcio and protobuf, as make test prepares it")
 	}
-	cmd := exec.Command(python, "-m", "kneo_worker", "--via", "grpc", "--service-url", "http://"+s.GRPC, "--module", "kneo_demo.functions")
+	args := []string{"-m", "kneo_worker", "--via", "grpc", "--service-url", "http://" + s.GRPC}
+	for _, module := range modules {
+		args = append(args, "--module", module)
+	}
+	cmd := exec.Command(python, args...)
 	cmd.Env, cmd.Stderr, cmd.WaitDelay = environment(t), os.Stderr, time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -175,12 +185,33 @@ func TestRecordedRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for door, serve := range map[string]func(*testing.T, *live.Service){"lines": servePython, "grpc": serveRemotely} {
+	for door, serve := range doors {
 		t.Run(door, func(t *testing.T) {
 			s := live.Start(t, map[string]string{"KNEO_SERV_SPEC_ROOT": root, "KNEO_SERV_FORCE_DUMMY_PROVIDER": "true"})
 			serve(t, s)
 			for _, r := range readRuns(t) {
 				t.Run(r.File+"/"+r.Input[:min(len(r.Input), 24)], func(t *testing.T) { play(t, s, &r) })
+			}
+		})
+	}
+}
+
+// TestPythonKnowsItsCall: what the server says of a call reaches the function through both doors, and a call ends at its deadline.
+func TestPythonKnowsItsCall(t *testing.T) {
+	for door, serve := range doors {
+		t.Run(door, func(t *testing.T) {
+			s := live.Start(t, nil)
+			serve(t, s)
+			deadline := time.Date(2999, 1, 2, 3, 4, 5, 678901000, time.UTC)
+			meta := handler.Meta{RunID: "run", IdempotencyKey: "key", Deadline: deadline, TraceParent: "00-a-b-01"}
+			out, err := s.Handlers().Call(t.Context(), handler.Function, "kneo_calls.facts", json.RawMessage(`"a"`), meta)
+			if want := `["a", 1, "key", "run", "2999-01-02 03:04:05.678901+00:00", "00-a-b-01"]`; err != nil || handler.Text(out) != want {
+				t.Errorf("%s, %v, not %s", out, err, want)
+			}
+			meta.Deadline = time.Now().Add(200 * time.Millisecond)
+			_, err = s.Handlers().Call(t.Context(), handler.Function, "kneo_calls.forever", json.RawMessage(`"a"`), meta)
+			if failed := handler.AsError(err); failed == nil || failed.Code != handler.CodeTimeout || !failed.Retryable || time.Now().Before(meta.Deadline) {
+				t.Errorf("after the deadline: %v", err)
 			}
 		})
 	}
