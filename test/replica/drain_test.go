@@ -30,11 +30,12 @@ const (
 	queuedRuns  = 200
 	kills       = 5
 	concurrency = 4
+	together    = 3
 	drainLimit  = 3 * time.Minute
 )
 
-// TestKilledWhileDraining kills a process five times with kill -9 while it works off two hundred queued runs, on both stores and through a pooler in
-// transaction mode: every run completes once, and no finished step is done again.
+// TestKilledWhileDraining kills a process five times with kill -9 while two hundred queued runs are worked off, by one process on SQLite and by three on
+// PostgreSQL, directly and through a pooler in transaction mode: every run completes once, and no finished step is done again.
 func TestKilledWhileDraining(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
@@ -45,15 +46,18 @@ func TestKilledWhileDraining(t *testing.T) {
 			env := map[string]string{
 				"KNEO_SERV_SQLITE_PATH": dir + "/kneo.db", "KNEO_SERV_WORKER_LEASE_SECONDS": "1", "KNEO_SERV_WORKER_CONCURRENCY": fmt.Sprint(concurrency),
 				"KNEO_SERV_QUEUE_MAX_ATTEMPTS": "0", "KNEO_SERV_WORKER_IDLE_POLL_SECONDS": "0.2", "KNEO_SERV_SWEEP_SECONDS": "0.5",
-				"KNEO_SERV_REQUEST_LOGS": "false", "HOUSE_KEY": "k",
+				"KNEO_SERV_REQUEST_LOGS": "false",
 			}
+			replicas := together
 			switch kind {
+			case "sqlite":
+				replicas = 1
 			case "postgres":
 				env["KNEO_SERV_DATABASE_URL"] = database.Empty(t)
 			case "pooler":
 				maps.Copy(env, pooled(t))
 			}
-			drain(t, dir, env)
+			drain(t, dir, env, replicas)
 		})
 	}
 }
@@ -70,37 +74,66 @@ func pooled(t *testing.T) map[string]string {
 	return map[string]string{"KNEO_SERV_DATABASE_URL": dsn, "KNEO_SERV_DATABASE_LISTEN_URL": direct}
 }
 
-func drain(t *testing.T, dir string, env map[string]string) {
+func drain(t *testing.T, dir string, env map[string]string, replicas int) {
 	ctx, cancel := context.WithTimeout(t.Context(), drainLimit)
 	defer cancel()
 	model := replica.NewModel(t)
 	var asked atomic.Int64
-	due := make(chan struct{}, kills)
+	// From every hundredth question on there are no answers until a process has died, so it dies with questions in flight.
+	var pause atomic.Pointer[context.Context]
+	due := make(chan context.CancelFunc, kills)
 	model.Answer = func(c replica.ModelCall) (string, int) {
 		if n := asked.Add(1); n%100 == 0 && n <= 100*kills {
-			due <- struct{}{}
+			until, end := context.WithCancel(ctx)
+			pause.Store(&until)
+			due <- end
+		}
+		if until := pause.Load(); until != nil {
+			<-(*until).Done()
 		}
 		return c.Model + "(" + c.Input + ")", http.StatusOK
 	}
-	p := replica.Serve(t, dir, env)
+	started := 0
+	start := func() *replica.Process {
+		mine := maps.Clone(env)
+		mine["HOUSE_KEY"] = fmt.Sprint("process-", started)
+		started++
+		return replica.Serve(t, dir, mine)
+	}
+	var processes []*replica.Process
+	for range replicas {
+		processes = append(processes, start())
+	}
 	ids := map[string]string{}
 	for i := range queuedRuns {
 		input := fmt.Sprintf("run-%04d", i)
-		ids[input], _ = p.OK(t, http.StatusAccepted, http.MethodPost, "/v1/runs", map[string]any{"input": input, "spec": line(model), "async_mode": true})["run_id"].(string)
+		body := map[string]any{"input": input, "spec": line(model), "async_mode": true}
+		ids[input], _ = processes[i%replicas].OK(t, http.StatusAccepted, http.MethodPost, "/v1/runs", body)["run_id"].(string)
 	}
-	for range kills {
+	for i := range kills {
+		p := processes[i%replicas]
 		select {
-		case <-due:
+		case end := <-due:
+			p.Kill()
+			end()
 		case <-ctx.Done():
 			t.Fatalf("%d model calls:\n%s", asked.Load(), p.Log())
 		}
-		p.Kill()
-		p = replica.Serve(t, dir, env)
+		processes[i%replicas] = start()
 	}
 	for input, id := range ids {
-		ended(ctx, t, p, input, id)
+		ended(ctx, t, processes[0], input, id)
 	}
-	audit(t, p, model, ids)
+	audit(t, processes[0], model, ids)
+	took := map[string]int{}
+	for _, c := range model.Calls() {
+		took[c.Header.Get("Authorization")]++
+	}
+	for i := range replicas {
+		if took[fmt.Sprint("Bearer process-", i)] == 0 {
+			t.Errorf("process %d took no part: %v", i, took)
+		}
+	}
 }
 
 // line is a workflow of three agents.
@@ -166,7 +199,8 @@ func audit(t *testing.T, p *replica.Process, m *replica.Model, ids map[string]st
 			}
 		}
 	}
-	if again > kills*concurrency {
+	// A slot takes its next run while the last write of the one before is on its way.
+	if again > 2*kills*concurrency {
 		t.Errorf("%d questions were asked again", again)
 	}
 	t.Logf("%d of %d questions were in flight when a process died and were asked again", again, len(m.Calls()))
